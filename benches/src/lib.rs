@@ -1,0 +1,1 @@
+//! Benchmarks: what verification and limits cost.

@@ -1,0 +1,1 @@
+//! All that an operator can set: settings, their file and environment, and every fault at once.

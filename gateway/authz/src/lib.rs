@@ -1,0 +1,1 @@
+//! The decision API: /v1/authz/check and /v1/forward-auth.

@@ -1,0 +1,1 @@
+//! The command line that administers a running control API.

@@ -1,0 +1,1 @@
+//! The control API: apps, keys, schemes and tokens over JSON and HTTP.

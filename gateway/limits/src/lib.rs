@@ -1,0 +1,1 @@
+//! Strict sliding windows: the decimated log, calendar periods, all-or-none charging.

@@ -1,0 +1,1 @@
+//! The data plane: the reverse proxy. The only user of pingora.

@@ -1,0 +1,1 @@
+//! What is recorded of decisions: every metric name, and its registry.

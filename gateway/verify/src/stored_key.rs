@@ -1,0 +1,99 @@
+//! What the cache holds of a key: one allocation with all that a decision needs, compiled when it is filled.
+//!
+//! Immutable, so that a hit shares it without a lock; a change replaces it whole. Counters live outside it (an
+//! invalidation must not reset a limit) and other crates' compiled views hang on it through [`Derived`].
+
+use crate::{AppRecord, DeploymentId, KeyId, KeyRecord, RuleSet, Version};
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+/// A key as the cache holds it.
+#[derive(Debug)]
+pub struct StoredKey {
+    /// This key.
+    pub key_id: KeyId,
+    /// The chain of rotations it belongs to; per-key counters follow it.
+    pub lineage_id: KeyId,
+    /// The tenant.
+    pub deployment_id: DeploymentId,
+    /// The app.
+    pub app: AppRecord,
+    /// The human name.
+    pub name: Box<str>,
+    /// What the key may do: its permissions ∩ the app's (all of its own when the app names none), sorted, without repeats.
+    pub permissions: Box<[Box<str>]>,
+    /// The free JSON object stored with the key.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// The owning user.
+    pub owner_user_id: Option<i64>,
+    /// The organization scope.
+    pub organization_id: Option<i64>,
+    /// The workspace scope.
+    pub workspace_id: Option<i64>,
+    /// Microseconds since the Unix epoch from which the key is expired.
+    pub expires_at_us: Option<i64>,
+    /// Microseconds since the Unix epoch from which the key is revoked.
+    pub revoked_at_us: Option<i64>,
+    /// The rules that hold.
+    pub rules: Arc<RuleSet>,
+    /// The version of the snapshot this was read in.
+    pub as_of: Version,
+    /// Identity headers, compiled by the HTTP crate on first use.
+    pub identity_view: Derived,
+    /// Handles to this key's counters, placed by the limiter on first use.
+    pub counter_handles: Derived,
+}
+
+impl StoredKey {
+    /// Compiles a record. `default_rules` hold when the record has no scheme.
+    #[must_use]
+    pub fn compile(record: KeyRecord, as_of: Version, default_rules: &Arc<RuleSet>) -> StoredKey {
+        let mut permissions: Vec<Box<str>> = record
+            .permissions
+            .into_iter()
+            .filter(|permission| record.app.permissions.is_empty() || record.app.permissions.contains(permission))
+            .map(String::into_boxed_str)
+            .collect();
+        permissions.sort_unstable();
+        permissions.dedup();
+        let rules = match record.scheme {
+            Some(scheme) => Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
+            None => Arc::clone(default_rules),
+        };
+        StoredKey {
+            key_id: record.key_id,
+            lineage_id: record.lineage_id,
+            deployment_id: record.deployment_id,
+            app: record.app,
+            name: record.name.into_boxed_str(),
+            permissions: permissions.into_boxed_slice(),
+            metadata: record.metadata,
+            owner_user_id: record.owner_user_id,
+            organization_id: record.organization_id,
+            workspace_id: record.workspace_id,
+            expires_at_us: record.expires_at_us,
+            revoked_at_us: record.revoked_at_us,
+            rules,
+            as_of,
+            identity_view: Derived::default(),
+            counter_handles: Derived::default(),
+        }
+    }
+}
+
+/// A slot for a value that another crate computes from a [`StoredKey`] once and keeps beside it.
+#[derive(Default)]
+pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Derived {
+    /// The value, computed by the first caller. `None` if the slot already holds a value of another type.
+    pub fn get_or_init<T: Any + Send + Sync>(&self, compute: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Box::new(compute())).downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Derived {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Derived(set)" } else { "Derived(empty)" })
+    }
+}
