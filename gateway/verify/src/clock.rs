@@ -76,7 +76,9 @@ impl ManualClock {
     /// Moves both clocks forward together.
     pub fn advance_us(&self, by_us: u64) {
         self.0.monotonic_us.fetch_add(by_us, Ordering::AcqRel);
-        self.0.wall_us.fetch_add(i64::try_from(by_us).unwrap_or(i64::MAX), Ordering::AcqRel);
+        self.0
+            .wall_us
+            .fetch_add(i64::try_from(by_us).unwrap_or(i64::MAX), Ordering::AcqRel);
     }
 
     /// Steps the wall clock alone, as an operator or NTP would.

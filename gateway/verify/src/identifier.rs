@@ -44,7 +44,11 @@ pub struct KeyHash(pub [u8; 32]);
 impl std::fmt::Debug for KeyHash {
     /// Four bytes are enough to tell two hashes apart in a log and too few to look one up.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KeyHash({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(
+            f,
+            "KeyHash({:02x}{:02x}{:02x}{:02x}…)",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
     }
 }
 

@@ -4,33 +4,36 @@
 //! callers hand it bytes, a path and an address; a [`KeySource`] hands it records; a [`Limiter`] counts.
 //! The reverse proxy, the decision API and the control API's `verify` call all use the one chain in [`verifier`].
 
-pub mod clock;
-pub mod identifier;
-pub mod secret;
-pub mod presented_key;
-pub mod permission;
-pub mod rule;
-pub mod key_record;
-pub mod stored_key;
-pub mod key_source;
 pub mod change;
-pub mod lookup;
-pub mod failure_throttle;
+pub mod clock;
 pub mod decide;
+pub mod failure_throttle;
+pub mod identifier;
+pub mod key_record;
+pub mod key_source;
 pub mod limiter;
+pub mod lookup;
+pub mod permission;
+pub mod presented_key;
+pub mod resource;
+pub mod rule;
+pub mod secret;
+pub mod stored_key;
 pub mod verdict;
 pub mod verifier;
 
 pub use change::{Change, ChangeKind};
 pub use clock::{Clock, ManualClock, Moment};
+pub use failure_throttle::{FailureSettings, FailureThrottle};
 pub use identifier::{AppId, DeploymentId, KeyHash, KeyId, SchemeId, Version};
 pub use key_record::{AppRecord, KeyRecord, SchemeRecord};
 pub use key_source::{Fetched, KeySource, SourceError};
 pub use limiter::{Charge, ChargeOutcome, ChargeRequest, Limiter, RuleState};
-pub use permission::PermissionExpression;
+pub use lookup::{CacheSettings, Found, Lookup, LookupStats};
+pub use permission::{PermissionExpression, PermissionSyntaxError};
 pub use presented_key::{MalformedKey, PresentedKey};
-pub use rule::{CompiledRule, Mode, Rule, RuleSet, Unit, Window};
+pub use rule::{CompiledRule, EndpointPattern, Endpoints, Mode, Rule, RuleFault, RuleSet, Unit, Window};
 pub use secret::Secret;
 pub use stored_key::StoredKey;
 pub use verdict::{Denial, DenialReason, Permit, Verdict, VerifyError};
-pub use verifier::{AppScope, Requirement, Verifier, VerifyRequest};
+pub use verifier::{AppScope, CacheStats, Requirement, Verifier, VerifierParts, VerifyRequest};

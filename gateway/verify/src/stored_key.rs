@@ -1,10 +1,11 @@
 //! What the cache holds of a key: one allocation with all that a decision needs, compiled when it is filled.
 //!
-//! Immutable, so that a hit shares it without a lock; a change replaces it whole. Counters live outside it (an
+//! What it says of the key is immutable, so that a hit shares it without a lock; a change replaces it whole. Counters live outside it (an
 //! invalidation must not reset a limit) and other crates' compiled views hang on it through [`Derived`].
 
 use crate::{AppRecord, DeploymentId, KeyId, KeyRecord, RuleSet, Version};
 use std::any::Any;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 /// A key as the cache holds it.
@@ -42,6 +43,8 @@ pub struct StoredKey {
     pub identity_view: Derived,
     /// Handles to this key's counters, placed by the limiter on first use.
     pub counter_handles: Derived,
+    /// How many of the changes that concern more than one key this has been held against; kept by [`crate::lookup`].
+    pub(crate) trusted_at: AtomicU64,
 }
 
 impl StoredKey {
@@ -77,6 +80,7 @@ impl StoredKey {
             as_of,
             identity_view: Derived::default(),
             counter_handles: Derived::default(),
+            trusted_at: AtomicU64::new(0),
         }
     }
 }
@@ -94,6 +98,10 @@ impl Derived {
 
 impl std::fmt::Debug for Derived {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.get().is_some() { "Derived(set)" } else { "Derived(empty)" })
+        f.write_str(if self.0.get().is_some() {
+            "Derived(set)"
+        } else {
+            "Derived(empty)"
+        })
     }
 }

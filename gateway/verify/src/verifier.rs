@@ -3,7 +3,19 @@
 //! Order is free checks first, spending last, so that a refused request costs little and charges nothing.
 //! Knows nothing of routes or HTTP: callers say what they require.
 
-use crate::{Clock, DeploymentId, KeySource, Limiter, Lookup, PermissionExpression, RuleSet, Verdict, VerifyError};
+#[cfg(test)]
+mod revocation_tests;
+#[cfg(test)]
+mod tests;
+
+use crate::decide::{decide, is_dead};
+use crate::failure_throttle::{FailureSettings, FailureThrottle};
+use crate::lookup::{CacheSettings, Found, Lookup};
+use crate::{
+    Change, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId, KeyHash, KeySource,
+    Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey, Verdict, VerifyError,
+    Version,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,4 +50,219 @@ pub struct VerifyRequest<'a> {
     pub address: Option<IpAddr>,
     /// What the door asks.
     pub requirement: &'a Requirement,
+}
+
+/// What a [`Verifier`] is made of.
+pub struct VerifierParts {
+    /// The time.
+    pub clock: Clock,
+    /// Where keys are read from.
+    pub source: Arc<dyn KeySource>,
+    /// What counts requests.
+    pub limiter: Arc<dyn Limiter>,
+    /// The rules of keys without a scheme.
+    pub default_rules: Arc<RuleSet>,
+    /// Size and patience of the cache.
+    pub cache: CacheSettings,
+    /// How many unknown keys an address may ask for.
+    pub failures: FailureSettings,
+}
+
+/// What the verifier holds and has counted since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Keys held, roughly.
+    pub known_keys: u64,
+    /// Hashes remembered as unknown, roughly.
+    pub unknown_keys: u64,
+    /// Look-ups answered from memory.
+    pub hits: u64,
+    /// Look-ups that were not.
+    pub misses: u64,
+    /// Times that the source was asked.
+    pub fills: u64,
+    /// Look-ups at the source that ended without an answer.
+    pub fill_errors: u64,
+    /// Addresses whose failed look-ups are remembered.
+    pub throttled_addresses: u64,
+}
+
+/// Decides requests. One per process, shared.
+pub struct Verifier {
+    clock: Clock,
+    lookup: Arc<Lookup>,
+    failures: FailureThrottle,
+    limiter: Arc<dyn Limiter>,
+}
+
+impl Verifier {
+    /// A verifier that knows no key yet.
+    #[must_use]
+    pub fn new(parts: VerifierParts) -> Verifier {
+        Verifier {
+            lookup: Arc::new(Lookup::new(
+                parts.cache,
+                parts.source,
+                parts.default_rules,
+                parts.clock.clone(),
+            )),
+            failures: FailureThrottle::new(parts.failures, parts.clock.clone()),
+            limiter: parts.limiter,
+            clock: parts.clock,
+        }
+    }
+
+    /// Decides a request and, if it may pass, charges it.
+    ///
+    /// A key in memory is decided without waiting and without allocating. Otherwise the key source is asked, which needs a tokio
+    /// runtime; an error means that it could not be, and says nothing about the key.
+    pub async fn verify(&self, request: &VerifyRequest<'_>) -> Result<Verdict, VerifyError> {
+        let now = self.clock.now();
+        let Ok(presented) = PresentedKey::parse(request.credential) else {
+            return Ok(refuse(DenialReason::KeyMalformed));
+        };
+        let hash = presented.hash();
+        if let Some(found) = self.lookup.held(&hash, now) {
+            return Ok(self.judge(found, request, now));
+        }
+        if let Err(retry_after_us) = self.failures.check(request.address) {
+            return Ok(refuse(DenialReason::TooManyFailures { retry_after_us }));
+        }
+        let found = self.fill(&hash).await?;
+        if let Found::Unknown = found {
+            self.failures.record_failure(request.address);
+        }
+        // Time has passed at the source: a key may have expired meanwhile.
+        Ok(self.judge(found, request, self.clock.now()))
+    }
+
+    fn judge(&self, found: Found, request: &VerifyRequest<'_>, now: Moment) -> Verdict {
+        let Found::Known(key) = found else {
+            return refuse(DenialReason::KeyUnknown);
+        };
+        if let Some(reason) = decide(&key, request.requirement, request.path, now) {
+            // Whose key it is stays between its tenant and us.
+            let is_ours = key.deployment_id == request.requirement.deployment_id;
+            return Verdict::Deny(Denial {
+                reason,
+                key: is_ours.then_some(key),
+                charge: None,
+            });
+        }
+        let charge = self.limiter.charge(
+            &key,
+            &ChargeRequest {
+                path: request.path,
+                address: request.address,
+                now,
+            },
+        );
+        conclude(key, charge)
+    }
+
+    /// Says what a request with this key would come to at a door of the deployment that asks for no app and no permission.
+    ///
+    /// Charges nothing, is never throttled, and looks at no path: resources are not checked, and limits are judged for the path
+    /// `/` and without an address. A key of another deployment is unknown to this one.
+    pub async fn inspect(&self, credential: &[u8], deployment_id: DeploymentId) -> Result<Verdict, VerifyError> {
+        let Ok(presented) = PresentedKey::parse(credential) else {
+            return Ok(refuse(DenialReason::KeyMalformed));
+        };
+        let hash = presented.hash();
+        let found = match self.lookup.held(&hash, self.clock.now()) {
+            Some(found) => found,
+            None => self.fill(&hash).await?,
+        };
+        let key = match found {
+            Found::Known(key) if key.deployment_id == deployment_id => key,
+            Found::Known(_) | Found::Unknown => return Ok(refuse(DenialReason::KeyUnknown)),
+        };
+        let now = self.clock.now();
+        if let Some(reason) = is_dead(&key, now) {
+            return Ok(Verdict::Deny(Denial {
+                reason,
+                key: Some(key),
+                charge: None,
+            }));
+        }
+        let charge = self.limiter.peek(
+            &key,
+            &ChargeRequest {
+                path: "/",
+                address: None,
+                now,
+            },
+        );
+        Ok(conclude(key, charge))
+    }
+
+    /// Boxed, so that the future of a request whose key is in memory stays small.
+    async fn fill(&self, hash: &KeyHash) -> Result<Found, SourceError> {
+        Box::pin(self.lookup.fill(hash)).await
+    }
+
+    /// Forgets what a change made outdated: once this returns, no request is decided by what was before it.
+    ///
+    /// Changes come in the order of the log, from one caller; one that was applied before may come again.
+    pub fn apply(&self, change: &Change) {
+        self.lookup.apply(change);
+    }
+
+    /// Reads everything again, at `at` or later, before it decides anything: the history of the store is another, or changes may
+    /// have been missed. To be called with the version at which a caller starts to follow the log, too.
+    pub fn distrust_all(&self, at: Version) {
+        self.lookup.distrust_all(at);
+    }
+
+    /// Counts and sizes.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let lookup = self.lookup.stats();
+        CacheStats {
+            known_keys: lookup.known_keys,
+            unknown_keys: lookup.unknown_keys,
+            hits: lookup.hits,
+            misses: lookup.misses,
+            fills: lookup.fills,
+            fill_errors: lookup.fill_errors,
+            throttled_addresses: self.failures.addresses(),
+        }
+    }
+
+    /// The time that decisions are made by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Housekeeping that no request should pay for. To be called about once a second.
+    pub fn sweep(&self) {
+        self.lookup.sweep();
+        self.failures.sweep();
+    }
+}
+
+fn refuse(reason: DenialReason) -> Verdict {
+    Verdict::Deny(Denial {
+        reason,
+        key: None,
+        charge: None,
+    })
+}
+
+fn conclude(key: Arc<StoredKey>, charge: Charge) -> Verdict {
+    match charge.outcome {
+        ChargeOutcome::Admitted => Verdict::Allow(Permit { key, charge }),
+        ChargeOutcome::Refused {
+            blocked_rule,
+            retry_after_us,
+        } => Verdict::Deny(Denial {
+            reason: DenialReason::RateLimited {
+                blocked_rule,
+                retry_after_us,
+            },
+            key: Some(key),
+            charge: Some(charge),
+        }),
+    }
 }

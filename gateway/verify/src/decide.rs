@@ -1,0 +1,61 @@
+//! The free checks of a key against a request, in order; the first that fails names the reason.
+//!
+//! Pure: told what time it is, asks nobody, changes nothing. Rate limits come after it and elsewhere, because they cost something.
+//! Called by [`crate::verifier`] only.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{AppScope, DenialReason, Moment, Requirement, StoredKey, resource};
+
+/// The first check that `key` fails for a request to `path` at `now`, or `None` when it passes them all.
+///
+/// A key of another deployment is [`DenialReason::AppNotAllowed`] whatever else is wrong with it: its state is that tenant's secret.
+#[must_use]
+pub fn decide(key: &StoredKey, requirement: &Requirement, path: &str, now: Moment) -> Option<DenialReason> {
+    if key.deployment_id != requirement.deployment_id {
+        return Some(DenialReason::AppNotAllowed);
+    }
+    if let Some(reason) = is_dead(key, now) {
+        return Some(reason);
+    }
+    if !requirement.apps.includes(&key.app.slug) {
+        return Some(DenialReason::AppNotAllowed);
+    }
+    if !resource::covers(&key.app.resources, path) {
+        return Some(DenialReason::ResourceDenied);
+    }
+    if !requirement
+        .permissions
+        .iter()
+        .all(|expression| expression.allows(&key.permissions))
+    {
+        return Some(DenialReason::PermissionDenied);
+    }
+    None
+}
+
+/// Why `key` opens nothing at all at `now`, if so. Both times are the first moment at which it is dead.
+#[must_use]
+pub fn is_dead(key: &StoredKey, now: Moment) -> Option<DenialReason> {
+    if key.revoked_at_us.is_some_and(|at_us| now.wall_us >= at_us) {
+        Some(DenialReason::KeyRevoked)
+    } else if !key.app.is_active {
+        Some(DenialReason::AppInactive)
+    } else if key.expires_at_us.is_some_and(|at_us| now.wall_us >= at_us) {
+        Some(DenialReason::KeyExpired)
+    } else {
+        None
+    }
+}
+
+impl AppScope {
+    /// Whether the keys of the app with this slug are meant.
+    #[must_use]
+    pub fn includes(&self, slug: &str) -> bool {
+        match self {
+            AppScope::Every => true,
+            AppScope::Slugs(slugs) => slugs.iter().any(|meant| **meant == *slug),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Which key has this hash? Answered from memory where it can be, from the [`KeySource`] where it must.
+//!
+//! Holds keys, remembers for a while which hashes are unknown, and forgets both when a change says so. Decides nothing about what
+//! a key may do. Called by [`crate::verifier`].
+//!
+//! Invariant: once [`Lookup::apply`] has returned for a change, no answer read before that change is given or kept, whatever was
+//! in flight. Three things carry it:
+//!
+//! - Every hash belongs to a stripe, whose lock orders the landing of fills and the changes of single keys. A change raises the
+//!   stripe's fence and drops the entry in one critical section; a fill lands, and is handed out, only if it was read at or
+//!   after the fence, in one critical section too.
+//! - A change that concerns many keys at once is not carried to each of them. It is noted in [`fence::WideFences`] and counted in
+//!   `wide`; an entry remembers the count up to which it was held against the notes, so that a hit costs one comparison until the
+//!   next such change.
+//! - A new history of the store, or a doubt, raises the floor: what was read before it is not given any more.
+
+mod fence;
+mod flight;
+#[cfg(test)]
+mod interleaving_tests;
+#[cfg(test)]
+mod scripted_source;
+#[cfg(test)]
+mod tests;
+
+use crate::{Change, ChangeKind, Clock, KeyHash, KeySource, Moment, RuleSet, StoredKey, Version};
+use fence::{StripeFence, WideFences};
+use flight::Flight;
+use moka::policy::EvictionPolicy;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Stripes of the hash; more than the fills that usually run at once, so that they seldom meet.
+const STRIPES: usize = 256;
+/// Hit counters, so that hits of different keys do not fight for one cache line.
+const HIT_COUNTERS: usize = 16;
+
+/// How much the cache holds and how hard it may press the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Keys held.
+    pub keys_max: u64,
+    /// Hashes remembered as unknown.
+    pub unknown_keys_max: u64,
+    /// How long a hash is remembered as unknown, if no change says otherwise.
+    pub unknown_ttl: Duration,
+    /// Look-ups that may be at the source at the same time; at least 1.
+    pub fills_max: usize,
+    /// How long a look-up may take, waiting for its turn included.
+    pub fill_timeout: Duration,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A key with this hash was issued. It may be revoked, expired or of an inactive app.
+    Known(Arc<StoredKey>),
+    /// None was.
+    Unknown,
+}
+
+/// What [`Lookup`] counted since it was made, and what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LookupStats {
+    /// Keys held, roughly.
+    pub known_keys: u64,
+    /// Hashes remembered as unknown, roughly.
+    pub unknown_keys: u64,
+    /// Answers given from memory.
+    pub hits: u64,
+    /// Answers that were not in memory.
+    pub misses: u64,
+    /// Times that the source was asked.
+    pub fills: u64,
+    /// Fills that ended without an answer.
+    pub fill_errors: u64,
+}
+
+/// The cache in front of a [`KeySource`].
+pub struct Lookup {
+    known: moka::sync::Cache<KeyHash, Arc<StoredKey>>,
+    unknown: moka::sync::Cache<KeyHash, Absence>,
+    stripes: Box<[Mutex<Stripe>]>,
+    wide_fences: RwLock<WideFences>,
+    /// How many wide changes there were. Written only under the write lock of `wide_fences`.
+    wide: AtomicU64,
+    /// How often the floor was raised. Written likewise.
+    floors: AtomicU64,
+    source: Arc<dyn KeySource>,
+    default_rules: Arc<RuleSet>,
+    clock: Clock,
+    settings: CacheSettings,
+    /// One permit per look-up at the source.
+    slots: Semaphore,
+    flights: AtomicUsize,
+    waiters: AtomicUsize,
+    counters: Counters,
+}
+
+/// That no key has a hash.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    /// `floors` when it was read.
+    floors: u64,
+    /// Monotonic microseconds from which it is forgotten.
+    until_us: u64,
+}
+
+#[derive(Default)]
+struct Stripe {
+    fence: StripeFence,
+    flights: HashMap<KeyHash, Flight>,
+}
+
+#[derive(Default)]
+struct Counters {
+    hits: [HitCounter; HIT_COUNTERS],
+    misses: AtomicU64,
+    fills: AtomicU64,
+    fill_errors: AtomicU64,
+}
+
+/// Alone on its cache line.
+#[derive(Default)]
+#[repr(align(64))]
+struct HitCounter(AtomicU64);
+
+/// An answer of the source that may still turn out to be outdated.
+#[derive(Debug, Clone)]
+struct Landed {
+    found: Found,
+    as_of: Version,
+}
+
+impl Lookup {
+    /// An empty cache. `default_rules` hold for keys without a scheme.
+    #[must_use]
+    pub fn new(
+        settings: CacheSettings,
+        source: Arc<dyn KeySource>,
+        default_rules: Arc<RuleSet>,
+        clock: Clock,
+    ) -> Lookup {
+        Lookup {
+            known: moka::sync::Cache::builder().max_capacity(settings.keys_max).build(),
+            // By recency: what a flood of junk leaves behind should be what goes first.
+            unknown: moka::sync::Cache::builder()
+                .max_capacity(settings.unknown_keys_max)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            wide_fences: RwLock::default(),
+            wide: AtomicU64::new(0),
+            floors: AtomicU64::new(0),
+            source,
+            default_rules,
+            clock,
+            slots: Semaphore::new(settings.fills_max.clamp(1, Semaphore::MAX_PERMITS)),
+            settings,
+            flights: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(0),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The answer, if it is in memory. Never waits, takes no lock of ours, allocates nothing.
+    #[must_use]
+    pub fn held(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
+        let found = self.recall(hash, now);
+        match found {
+            Some(_) => &self.counters.hits[usize::from(hash.0[1]) % HIT_COUNTERS].0,
+            None => &self.counters.misses,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
+        if let Some(key) = self.known.get(hash) {
+            return self.trusts(&key).then_some(Found::Known(key));
+        }
+        let absence = self.unknown.get(hash)?;
+        let is_current = absence.floors == self.floors.load(Ordering::Acquire) && now.monotonic_us < absence.until_us;
+        is_current.then_some(Found::Unknown)
+    }
+
+    /// Whether no wide change came after `key` was read. Remembers a yes in the entry.
+    fn trusts(&self, key: &StoredKey) -> bool {
+        // Read before the notes: a change that comes in between leaves the entry to be asked about again.
+        let wide = self.wide.load(Ordering::Acquire);
+        if key.trusted_at.load(Ordering::Relaxed) >= wide {
+            return true;
+        }
+        let is_current = self.wide_fences.read().admit(key.as_of, Some(key));
+        if is_current {
+            key.trusted_at.fetch_max(wide, Ordering::Relaxed);
+        }
+        is_current
+    }
+
+    /// Forgets what `change` made outdated, and keeps what is in flight from bringing it back.
+    ///
+    /// Changes come in the order of the log, from one caller. One that was applied before may be applied again.
+    pub fn apply(&self, change: &Change) {
+        self.follow(change.version);
+        let revision = change.version.revision;
+        match change.kind {
+            ChangeKind::KeyCreated(hash) | ChangeKind::KeyChanged(hash) => {
+                let mut stripe = self.stripe(&hash).lock();
+                stripe.fence.raise(change.version);
+                self.known.invalidate(&hash);
+                self.unknown.invalidate(&hash);
+            }
+            ChangeKind::AppChanged(app) => self.note(|fences| fences.raise_app(app, revision)),
+            ChangeKind::SchemeChanged(scheme) => self.note(|fences| fences.raise_scheme(scheme, revision)),
+            ChangeKind::NoKey => {}
+        }
+    }
+
+    /// Everything held must be read again, at `at` or later, before it is given.
+    pub fn distrust_all(&self, at: Version) {
+        self.note(|fences| fences.raise_floor(at));
+    }
+
+    /// Sees to it that the floor is in the history that changes come from.
+    fn follow(&self, version: Version) {
+        if !self.wide_fences.read().is_in_history_of(version) {
+            // All that was read before this change, in this history, includes the changes before it; of anything else it is
+            // not known which changes it includes.
+            let before = Version {
+                revision: version.revision.saturating_sub(1),
+                ..version
+            };
+            self.distrust_all(before);
+        }
+    }
+
+    /// Notes a wide change.
+    fn note(&self, raise: impl FnOnce(&mut WideFences) -> fence::Raised) {
+        let mut fences = self.wide_fences.write();
+        let raised = raise(&mut fences);
+        self.wide.fetch_add(1, Ordering::AcqRel);
+        if raised == fence::Raised::Floor {
+            self.floors.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Lets an answer of the source in, if it is not outdated: keeps it, and ends the flight. The flight goes on otherwise.
+    fn land(&self, hash: &KeyHash, answer: &Landed) -> bool {
+        let mut stripe = self.stripe(hash).lock();
+        // Read before the notes, as in `trusts`.
+        let wide = self.wide.load(Ordering::Acquire);
+        let floors = self.floors.load(Ordering::Acquire);
+        if !self.is_current(&stripe, answer) {
+            return false;
+        }
+        match &answer.found {
+            Found::Known(key) => {
+                key.trusted_at.fetch_max(wide, Ordering::Relaxed);
+                self.unknown.invalidate(hash);
+                self.known.insert(*hash, Arc::clone(key));
+            }
+            Found::Unknown => {
+                let ttl_us = u64::try_from(self.settings.unknown_ttl.as_micros()).unwrap_or(u64::MAX);
+                let until_us = self.clock.now().monotonic_us.saturating_add(ttl_us);
+                self.known.invalidate(hash);
+                self.unknown.insert(*hash, Absence { floors, until_us });
+            }
+        }
+        stripe.flights.remove(hash);
+        true
+    }
+
+    /// Whether no change applied so far came after `answer` was read.
+    fn is_current(&self, stripe: &Stripe, answer: &Landed) -> bool {
+        let key = match &answer.found {
+            Found::Known(key) => Some(&**key),
+            Found::Unknown => None,
+        };
+        stripe.fence.admits(answer.as_of) && self.wide_fences.read().admit(answer.as_of, key)
+    }
+
+    fn stripe(&self, hash: &KeyHash) -> &Mutex<Stripe> {
+        &self.stripes[usize::from(hash.0[0]) % STRIPES]
+    }
+
+    /// Does the caches' put-off housekeeping.
+    pub fn sweep(&self) {
+        self.known.run_pending_tasks();
+        self.unknown.run_pending_tasks();
+    }
+
+    /// Counts and sizes.
+    #[must_use]
+    pub fn stats(&self) -> LookupStats {
+        LookupStats {
+            known_keys: self.known.entry_count(),
+            unknown_keys: self.unknown.entry_count(),
+            hits: self
+                .counters
+                .hits
+                .iter()
+                .map(|counter| counter.0.load(Ordering::Relaxed))
+                .sum(),
+            misses: self.counters.misses.load(Ordering::Relaxed),
+            fills: self.counters.fills.load(Ordering::Relaxed),
+            fill_errors: self.counters.fill_errors.load(Ordering::Relaxed),
+        }
+    }
+}
