@@ -1,1 +1,11 @@
-//! What is recorded of decisions: every metric name, and its registry.
+//! What is recorded of decisions.
+//!
+//! It counts and measures; it never delays, fails or changes a request, and never holds a key, an address or a path.
+//! The proxy and the decision API record, the admin listener renders.
+
+pub mod metrics;
+
+mod label;
+
+pub use metrics::{ConnectionGuard, InFlightGuard, Metrics, Surface};
+pub use prometheus::Error as MetricsError;

@@ -1,0 +1,89 @@
+//! Label values: fixed sets, decided here, so that no stranger can make up a time series.
+//!
+//! Knows the words and their order, not what they are attached to. Only [`crate::metrics`] uses it.
+
+/// The word for everything that is not in its set.
+pub(crate) const OTHER: &str = "other";
+
+/// Outcomes of a decision, the frequent ones first.
+pub(crate) const OUTCOMES: &[&str] = &[
+    "allowed",
+    "rate_limited",
+    "key_missing",
+    "key_unknown",
+    "key_malformed",
+    "permission_denied",
+    "key_revoked",
+    "key_expired",
+    "app_inactive",
+    "app_not_allowed",
+    "resource_denied",
+    "ambiguous_credentials",
+    "too_many_failures",
+    "control_unavailable",
+    OTHER,
+];
+
+/// Why a request was turned away before any decision.
+pub(crate) const REFUSALS: &[&str] = &[
+    "no_route",
+    "bad_request",
+    "payload_too_large",
+    "uri_too_long",
+    "header_too_large",
+    "request_timeout",
+    "shutting_down",
+    "not_found",
+    "method_not_allowed",
+    "unsupported_media_type",
+    "unsupported_principal",
+    OTHER,
+];
+
+/// What went wrong at an upstream.
+pub(crate) const UPSTREAM_ERRORS: &[&str] = &[
+    "unreachable",
+    "timeout",
+    "connect_refused",
+    "connect_timeout",
+    "dns",
+    "tls",
+    "read_timeout",
+    "write_timeout",
+    "reset",
+    "protocol",
+    "upstream_unreachable",
+    "upstream_timeout",
+    OTHER,
+];
+
+/// Classes of answers.
+pub(crate) const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
+
+/// Values resolved once for every word of a set, so that recording looks nothing up by hash.
+#[derive(Debug)]
+pub(crate) struct ByLabel<T> {
+    words: &'static [&'static str],
+    values: Box<[T]>,
+}
+
+impl<T> ByLabel<T> {
+    /// Resolves every word. The last one must be [`OTHER`].
+    pub(crate) fn new(words: &'static [&'static str], resolve: impl Fn(&str) -> T) -> ByLabel<T> {
+        debug_assert_eq!(
+            words.last(),
+            Some(&OTHER),
+            "a set of labels ends with the word for the rest"
+        );
+        ByLabel {
+            words,
+            values: words.iter().map(|word| resolve(word)).collect(),
+        }
+    }
+
+    /// The value of a word, or of [`OTHER`].
+    pub(crate) fn get(&self, word: &str) -> Option<&T> {
+        let index = self.words.iter().position(|known| *known == word);
+        self.values.get(index.unwrap_or(self.words.len().saturating_sub(1)))
+    }
+}

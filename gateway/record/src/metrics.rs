@@ -1,0 +1,347 @@
+//! Every metric of the program: its name, its help, and the handle that records it.
+//!
+//! Knows nothing of requests; callers say what happened. Handles are resolved at start, so that recording is an atomic add.
+//! The proxy and the decision API record; the admin listener copies the engine's own counts in and renders.
+
+use crate::label::{ByLabel, OUTCOMES, REFUSALS, STATUS_CLASSES, UPSTREAM_ERRORS};
+use portcullis_verify::CacheStats;
+use prometheus::core::Collector;
+use prometheus::{
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// From a decision on a warm key to one that waits for a look-up, in seconds.
+const DECISION_BUCKETS_S: &[f64] = &[
+    2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2,
+    0.5, 1.0,
+];
+
+/// From a fast upstream to a long stream, in seconds.
+const EXCHANGE_BUCKETS_S: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// The reverse proxy.
+    Proxy,
+    /// The decision API.
+    Authz,
+}
+
+impl Surface {
+    const fn name(self) -> &'static str {
+        match self {
+            Surface::Proxy => "proxy",
+            Surface::Authz => "authz",
+        }
+    }
+}
+
+/// The registry of one process. Shared by reference; recording never blocks.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    proxy: SurfaceMetrics,
+    authz: SurfaceMetrics,
+    decision_seconds: Histogram,
+    proxied_seconds: ByLabel<Histogram>,
+    refusals: ByLabel<IntCounter>,
+    upstream_errors: ByLabel<IntCounter>,
+    requests_in_flight: IntGauge,
+    cache: CacheMetrics,
+    limits: LimitMetrics,
+    /// Held while another part's totals are copied, so that two scrapes at once do not add the same growth twice.
+    copying: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct SurfaceMetrics {
+    decisions: ByLabel<IntCounter>,
+    connections: IntGauge,
+}
+
+#[derive(Debug)]
+struct CacheMetrics {
+    hits: IntCounter,
+    misses: IntCounter,
+    fills: IntCounter,
+    fill_errors: IntCounter,
+    known_keys: IntGauge,
+    unknown_keys: IntGauge,
+    throttled_addresses: IntGauge,
+}
+
+#[derive(Debug)]
+struct LimitMetrics {
+    counters: IntGauge,
+    overflowed: IntCounter,
+    evicted: IntCounter,
+}
+
+impl Metrics {
+    /// Registers every metric. Fails only on a name or a label that is registered twice or is not a name.
+    pub fn new() -> Result<Metrics, Error> {
+        let registry = Registry::new();
+        let register = &Registration(&registry);
+        let decisions = register.counters(
+            "portcullis_decisions_total",
+            "Decisions by the surface that asked and by outcome.",
+            &["surface", "outcome"],
+        )?;
+        let connections = register.gauges(
+            "portcullis_connections",
+            "Client connections that are open now, by surface.",
+            &["surface"],
+        )?;
+        let surface = |surface: Surface| SurfaceMetrics {
+            decisions: ByLabel::new(OUTCOMES, |outcome| {
+                decisions.with_label_values(&[surface.name(), outcome])
+            }),
+            connections: connections.with_label_values(&[surface.name()]),
+        };
+        let proxied_seconds = register.histograms(
+            "portcullis_proxied_seconds",
+            "Time from a request's head to the end of its answer, by class of status.",
+            &["class"],
+            EXCHANGE_BUCKETS_S,
+        )?;
+        let refusals = register.counters(
+            "portcullis_refusals_total",
+            "Requests refused before any decision, by reason.",
+            &["reason"],
+        )?;
+        let upstream_errors = register.counters(
+            "portcullis_upstream_errors_total",
+            "Failures at an upstream, by kind.",
+            &["kind"],
+        )?;
+        let build = register.gauges(
+            "portcullis_build_info",
+            "Always 1; the label says what runs.",
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Metrics {
+            proxy: surface(Surface::Proxy),
+            authz: surface(Surface::Authz),
+            decision_seconds: register.add(Histogram::with_opts(
+                HistogramOpts::new(
+                    "portcullis_decision_seconds",
+                    "Time from a presented key to its verdict.",
+                )
+                .buckets(DECISION_BUCKETS_S.to_vec()),
+            )?)?,
+            proxied_seconds: ByLabel::new(STATUS_CLASSES, |class| proxied_seconds.with_label_values(&[class])),
+            refusals: ByLabel::new(REFUSALS, |reason| refusals.with_label_values(&[reason])),
+            upstream_errors: ByLabel::new(UPSTREAM_ERRORS, |kind| upstream_errors.with_label_values(&[kind])),
+            requests_in_flight: register.gauge(
+                "portcullis_requests_in_flight",
+                "Requests that came in and are not answered yet.",
+            )?,
+            cache: CacheMetrics::new(register)?,
+            limits: LimitMetrics::new(register)?,
+            copying: Mutex::new(()),
+            registry,
+        })
+    }
+
+    /// Records a decision: `allowed`, the name of a denial's reason, or `control_unavailable`; anything else counts as
+    /// `other`. `elapsed` runs from the presented key to the verdict.
+    pub fn decision(&self, surface: Surface, outcome: &str, elapsed: Duration) {
+        if let Some(counter) = self.surface(surface).decisions.get(outcome) {
+            counter.inc();
+        }
+        self.decision_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Records a whole exchange, from the request's head to the end of the answer with this status.
+    pub fn proxied(&self, status: u16, elapsed: Duration) {
+        let class = match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => crate::label::OTHER,
+        };
+        if let Some(histogram) = self.proxied_seconds.get(class) {
+            histogram.observe(elapsed.as_secs_f64());
+        }
+    }
+
+    /// Records a request that was refused before any decision, by the reason of its refusal.
+    pub fn refused_before_decision(&self, reason: &'static str) {
+        if let Some(counter) = self.refusals.get(reason) {
+            counter.inc();
+        }
+    }
+
+    /// Records a failure at an upstream.
+    pub fn upstream_error(&self, kind: &'static str) {
+        if let Some(counter) = self.upstream_errors.get(kind) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub fn connection(&self, surface: Surface) -> ConnectionGuard {
+        ConnectionGuard(Held::new(&self.surface(surface).connections))
+    }
+
+    /// Counts a request as unanswered until the guard is dropped.
+    pub fn request_in_flight(&self) -> InFlightGuard {
+        InFlightGuard(Held::new(&self.requests_in_flight))
+    }
+
+    /// Copies the cache's own counts; called at scrape time.
+    pub fn observe_cache(&self, stats: &CacheStats) {
+        let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        raise_to(&self.cache.hits, stats.hits);
+        raise_to(&self.cache.misses, stats.misses);
+        raise_to(&self.cache.fills, stats.fills);
+        raise_to(&self.cache.fill_errors, stats.fill_errors);
+        set(&self.cache.known_keys, stats.known_keys);
+        set(&self.cache.unknown_keys, stats.unknown_keys);
+        set(&self.cache.throttled_addresses, stats.throttled_addresses);
+    }
+
+    /// Copies the limiter's own counts; called at scrape time.
+    pub fn observe_limits(&self, counters: u64, overflowed: u64, evicted: u64) {
+        let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        set(&self.limits.counters, counters);
+        raise_to(&self.limits.overflowed, overflowed);
+        raise_to(&self.limits.evicted, evicted);
+    }
+
+    /// Everything, in the Prometheus text format 0.0.4.
+    pub fn render(&self) -> Result<String, Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    fn surface(&self, surface: Surface) -> &SurfaceMetrics {
+        match surface {
+            Surface::Proxy => &self.proxy,
+            Surface::Authz => &self.authz,
+        }
+    }
+}
+
+impl CacheMetrics {
+    fn new(register: &Registration<'_>) -> Result<CacheMetrics, Error> {
+        let keys = register.gauges(
+            "portcullis_cache_keys",
+            "Hashes held in the key cache, by state.",
+            &["state"],
+        )?;
+        Ok(CacheMetrics {
+            hits: register.counter("portcullis_cache_hits_total", "Look-ups answered from the key cache.")?,
+            misses: register.counter(
+                "portcullis_cache_misses_total",
+                "Look-ups that the key cache could not answer.",
+            )?,
+            fills: register.counter("portcullis_cache_fills_total", "Questions put to the key source.")?,
+            fill_errors: register.counter(
+                "portcullis_cache_fill_errors_total",
+                "Questions that the key source did not answer.",
+            )?,
+            known_keys: keys.with_label_values(&["known"]),
+            unknown_keys: keys.with_label_values(&["unknown"]),
+            throttled_addresses: register.gauge(
+                "portcullis_throttled_addresses",
+                "Addresses tracked because they asked for unknown keys.",
+            )?,
+        })
+    }
+}
+
+impl LimitMetrics {
+    fn new(register: &Registration<'_>) -> Result<LimitMetrics, Error> {
+        Ok(LimitMetrics {
+            counters: register.gauge("portcullis_limit_counters", "Rate-limit counters held now.")?,
+            overflowed: register.counter(
+                "portcullis_limit_overflow_total",
+                "Charges that went to a shared counter because the table was full.",
+            )?,
+            evicted: register.counter("portcullis_limit_evictions_total", "Idle rate-limit counters dropped.")?,
+        })
+    }
+}
+
+/// Makes metrics and registers them in one step.
+struct Registration<'a>(&'a Registry);
+
+impl Registration<'_> {
+    fn add<T: Collector + Clone + 'static>(&self, metric: T) -> Result<T, Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, Error> {
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        )?)
+    }
+}
+
+/// Brings a counter up to a total that is kept elsewhere. A total that shrank leaves it as it is.
+fn raise_to(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// One more on a gauge for as long as it lives.
+#[derive(Debug)]
+struct Held(IntGauge);
+
+impl Held {
+    fn new(gauge: &IntGauge) -> Held {
+        gauge.inc();
+        Held(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// An open connection. Dropping it closes the books on it.
+#[derive(Debug)]
+#[must_use]
+pub struct ConnectionGuard(#[expect(dead_code, reason = "held for its drop")] Held);
+
+/// An unanswered request. Dropping it closes the books on it.
+#[derive(Debug)]
+#[must_use]
+pub struct InFlightGuard(#[expect(dead_code, reason = "held for its drop")] Held);

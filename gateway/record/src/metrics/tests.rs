@@ -1,0 +1,346 @@
+use super::*;
+use portcullis_verify::DenialReason;
+use std::collections::{HashMap, HashSet};
+
+/// One sample line: its name, its labels in order, its value.
+#[derive(Debug, PartialEq)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+#[derive(Debug, Default)]
+struct Exposition {
+    help: HashMap<String, String>,
+    kind: HashMap<String, String>,
+    samples: Vec<Sample>,
+}
+
+impl Exposition {
+    fn of(metrics: &Metrics) -> Exposition {
+        Exposition::parse(&metrics.render().unwrap())
+    }
+
+    /// Reads the text format 0.0.4, and refuses everything that a scraper might.
+    fn parse(text: &str) -> Exposition {
+        let mut exposition = Exposition::default();
+        assert!(text.ends_with('\n'), "the last line must end");
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').expect("help has a text");
+                assert!(
+                    exposition.help.insert(name.into(), help.into()).is_none(),
+                    "two helps for {name}"
+                );
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type has a kind");
+                assert!(
+                    ["counter", "gauge", "histogram"].contains(&kind),
+                    "unexpected kind in {line}"
+                );
+                assert!(
+                    exposition.kind.insert(name.into(), kind.into()).is_none(),
+                    "two types for {name}"
+                );
+            } else {
+                let sample = Sample::parse(line);
+                let family = exposition.family(&sample.name);
+                assert!(
+                    exposition.kind.contains_key(&family),
+                    "a sample before its type: {line}"
+                );
+                exposition.samples.push(sample);
+            }
+        }
+        exposition
+    }
+
+    /// The metric that a sample belongs to: histograms spread over three suffixes.
+    fn family(&self, name: &str) -> String {
+        ["_bucket", "_sum", "_count"]
+            .iter()
+            .filter_map(|suffix| name.strip_suffix(suffix))
+            .find(|base| self.kind.get(*base).is_some_and(|kind| kind == "histogram"))
+            .unwrap_or(name)
+            .to_owned()
+    }
+
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let sample = self
+            .samples
+            .iter()
+            .find(|sample| sample.name == name && sample.labels == labels);
+        sample.unwrap_or_else(|| panic!("no sample {name} {labels:?}")).value
+    }
+}
+
+impl Sample {
+    fn parse(line: &str) -> Sample {
+        let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let (name, labels) = match series.split_once('{') {
+            None => (series, Vec::new()),
+            Some((name, rest)) => {
+                let inner = rest.strip_suffix('}').expect("labels are closed");
+                let pairs = inner.split(',').map(|pair| {
+                    let (key, quoted) = pair.split_once('=').expect("a label has a value");
+                    let value = quoted
+                        .strip_prefix('"')
+                        .and_then(|text| text.strip_suffix('"'))
+                        .expect("quoted");
+                    assert!(is_name(key) && !value.contains(['"', '\\']), "label {pair}");
+                    (key.to_owned(), value.to_owned())
+                });
+                (name, pairs.collect())
+            }
+        };
+        assert!(is_name(name), "metric name {name}");
+        let value = match value {
+            "+Inf" => f64::INFINITY,
+            number => number.parse().unwrap_or_else(|_| panic!("value in {line}")),
+        };
+        Sample {
+            name: name.to_owned(),
+            labels,
+            value,
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn check(name: &str, labels: &[(&str, &str)], expect: f64, act: impl FnOnce(&Metrics)) {
+    let metrics = Metrics::new().unwrap();
+    act(&metrics);
+    let found = Exposition::of(&metrics).value(name, labels);
+    assert!(
+        (found - expect).abs() < 1e-12,
+        "{name} {labels:?} is {found}, not {expect}"
+    );
+}
+
+#[test]
+fn every_metric_has_help_and_a_name_of_ours() {
+    let exposition = Exposition::of(&Metrics::new().unwrap());
+    for (name, kind) in &exposition.kind {
+        let help = exposition
+            .help
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no help"));
+        assert!(help.ends_with('.'), "the help of {name} is no sentence: {help}");
+        assert!(
+            name.starts_with("portcullis_") || name.starts_with("process_"),
+            "{name} is nobody's"
+        );
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+    }
+    for sample in &exposition.samples {
+        assert!(
+            exposition.help.contains_key(&exposition.family(&sample.name)),
+            "{sample:?}"
+        );
+    }
+}
+
+#[test]
+fn every_promised_metric_is_there_from_the_start() {
+    let metrics = Metrics::new().unwrap();
+    let exposition = Exposition::of(&metrics);
+    for name in [
+        "portcullis_decisions_total",
+        "portcullis_decision_seconds",
+        "portcullis_proxied_seconds",
+        "portcullis_refusals_total",
+        "portcullis_upstream_errors_total",
+        "portcullis_connections",
+        "portcullis_requests_in_flight",
+        "portcullis_cache_hits_total",
+        "portcullis_cache_misses_total",
+        "portcullis_cache_fills_total",
+        "portcullis_cache_fill_errors_total",
+        "portcullis_cache_keys",
+        "portcullis_throttled_addresses",
+        "portcullis_limit_counters",
+        "portcullis_limit_overflow_total",
+        "portcullis_limit_evictions_total",
+        "portcullis_build_info",
+    ] {
+        assert!(
+            exposition
+                .samples
+                .iter()
+                .any(|sample| exposition.family(&sample.name) == name),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn decisions_count_by_surface_and_known_outcome() {
+    let series = "portcullis_decisions_total";
+    let second = Duration::from_secs(1);
+    let labels = |surface, outcome| [("outcome", outcome), ("surface", surface)];
+    check(series, &labels("proxy", "allowed"), 1.0, |metrics| {
+        metrics.decision(Surface::Proxy, "allowed", second)
+    });
+    check(series, &labels("authz", "allowed"), 0.0, |metrics| {
+        metrics.decision(Surface::Proxy, "allowed", second)
+    });
+    check(series, &labels("authz", "control_unavailable"), 2.0, |metrics| {
+        metrics.decision(Surface::Authz, "control_unavailable", second);
+        metrics.decision(Surface::Authz, "control_unavailable", second);
+    });
+    // Whatever a caller passes, no series is born from it.
+    check(series, &labels("proxy", "other"), 3.0, |metrics| {
+        for stranger in ["", "Allowed", "wk_live_secret"] {
+            metrics.decision(Surface::Proxy, stranger, second);
+        }
+        assert!(!metrics.render().unwrap().contains("wk_live_secret"));
+    });
+}
+
+#[test]
+fn every_reason_of_a_denial_has_its_own_series() {
+    let reasons = [
+        DenialReason::KeyMissing,
+        DenialReason::AmbiguousCredentials,
+        DenialReason::KeyMalformed,
+        DenialReason::TooManyFailures { retry_after_us: 1 },
+        DenialReason::KeyUnknown,
+        DenialReason::KeyRevoked,
+        DenialReason::AppInactive,
+        DenialReason::KeyExpired,
+        DenialReason::AppNotAllowed,
+        DenialReason::ResourceDenied,
+        DenialReason::PermissionDenied,
+        DenialReason::RateLimited {
+            blocked_rule: 0,
+            retry_after_us: 1,
+        },
+    ];
+    let names: HashSet<_> = reasons.iter().map(|reason| reason.name()).collect();
+    for name in &names {
+        check(
+            "portcullis_decisions_total",
+            &[("outcome", name), ("surface", "proxy")],
+            1.0,
+            |metrics| {
+                metrics.decision(Surface::Proxy, name, Duration::ZERO);
+            },
+        );
+    }
+    // And the other way round: no series that no decision can reach.
+    let known: HashSet<_> = OUTCOMES
+        .iter()
+        .copied()
+        .filter(|outcome| !names.contains(outcome))
+        .collect();
+    assert_eq!(known, HashSet::from(["allowed", "control_unavailable", "other"]));
+}
+
+#[test]
+fn times_fall_into_buckets() {
+    let bucket = "portcullis_decision_seconds_bucket";
+    let decide = |metrics: &Metrics| metrics.decision(Surface::Proxy, "allowed", Duration::from_nanos(300));
+    check(bucket, &[("le", "0.0000002")], 0.0, decide);
+    check(bucket, &[("le", "0.0000005")], 1.0, decide);
+    check(bucket, &[("le", "+Inf")], 1.0, decide);
+    let count = "portcullis_proxied_seconds_count";
+    for (status, class) in [
+        (101, "1xx"),
+        (200, "2xx"),
+        (304, "3xx"),
+        (404, "4xx"),
+        (504, "5xx"),
+        (0, "other"),
+    ] {
+        check(count, &[("class", class)], 1.0, |metrics| {
+            metrics.proxied(status, Duration::from_millis(3))
+        });
+    }
+}
+
+#[test]
+fn refusals_and_upstream_errors_count_by_known_word() {
+    let refusals = "portcullis_refusals_total";
+    check(refusals, &[("reason", "no_route")], 1.0, |metrics| {
+        metrics.refused_before_decision("no_route")
+    });
+    check(refusals, &[("reason", "other")], 1.0, |metrics| {
+        metrics.refused_before_decision("novel")
+    });
+    let errors = "portcullis_upstream_errors_total";
+    check(errors, &[("kind", "connect_timeout")], 1.0, |metrics| {
+        metrics.upstream_error("connect_timeout")
+    });
+    check(errors, &[("kind", "other")], 1.0, |metrics| {
+        metrics.upstream_error("novel")
+    });
+}
+
+#[test]
+fn guards_give_back_what_they_took() {
+    let connections = "portcullis_connections";
+    check(connections, &[("surface", "authz")], 1.0, |metrics| {
+        let first = metrics.connection(Surface::Authz);
+        std::mem::forget(metrics.connection(Surface::Authz));
+        drop(first);
+    });
+    check(connections, &[("surface", "proxy")], 0.0, |metrics| {
+        drop(metrics.connection(Surface::Proxy))
+    });
+    check("portcullis_requests_in_flight", &[], 0.0, |metrics| {
+        let metrics = std::panic::AssertUnwindSafe(metrics);
+        let unwound = std::panic::catch_unwind(|| {
+            let _guard = metrics.request_in_flight();
+            panic!("a handler that dies");
+        });
+        assert!(unwound.is_err());
+    });
+}
+
+#[test]
+fn totals_of_other_parts_are_copied_not_added() {
+    let stats = CacheStats {
+        known_keys: 7,
+        unknown_keys: 3,
+        hits: 100,
+        misses: 20,
+        fills: 15,
+        fill_errors: 2,
+        throttled_addresses: 4,
+    };
+    let observe = |metrics: &Metrics| {
+        metrics.observe_cache(&stats);
+        metrics.observe_cache(&stats);
+        metrics.observe_limits(11, 5, 6);
+        // A shrunken total must not make a counter fall, or a scraper sees a restart.
+        metrics.observe_limits(10, 4, 6);
+    };
+    check("portcullis_cache_hits_total", &[], 100.0, observe);
+    check("portcullis_cache_misses_total", &[], 20.0, observe);
+    check("portcullis_cache_fills_total", &[], 15.0, observe);
+    check("portcullis_cache_fill_errors_total", &[], 2.0, observe);
+    check("portcullis_cache_keys", &[("state", "known")], 7.0, observe);
+    check("portcullis_cache_keys", &[("state", "unknown")], 3.0, observe);
+    check("portcullis_throttled_addresses", &[], 4.0, observe);
+    check("portcullis_limit_counters", &[], 10.0, observe);
+    check("portcullis_limit_overflow_total", &[], 5.0, observe);
+    check("portcullis_limit_evictions_total", &[], 6.0, observe);
+}
+
+#[test]
+fn two_processes_in_one_do_not_share_a_registry() {
+    let (first, second) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+    first.refused_before_decision("no_route");
+    let found = Exposition::of(&second).value("portcullis_refusals_total", &[("reason", "no_route")]);
+    assert!(found.abs() < f64::EPSILON);
+}
