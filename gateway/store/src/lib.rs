@@ -1,1 +1,28 @@
 //! Apps, keys, schemes, deployments and the change log, in SQL. The only user of SQL.
+//!
+//! It decides what needs the database: what exists, what is unique, what refers to what, and the order of all changes.
+//! It knows nothing of HTTP, of secrets (only their hashes), or of what a key may do; the control API validates before it
+//! calls, and the verifier asks through [`portcullis_verify::KeySource`].
+
+mod error;
+mod column;
+mod new_id;
+mod sqlite;
+pub mod change_log;
+pub mod entity;
+mod store;
+mod write;
+mod deployment;
+mod token;
+mod scheme;
+mod app;
+mod key;
+mod rotation;
+pub mod idempotency;
+mod key_source;
+
+pub use change_log::Changes;
+pub use entity::Committed;
+pub use error::StoreError;
+pub use idempotency::{FirstAnswer, Once, StoredAnswer};
+pub use store::Store;

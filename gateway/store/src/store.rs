@@ -1,0 +1,112 @@
+//! The store itself: one open database, shared by all who clone it.
+//!
+//! Knows how to begin a read and a write, and nothing of any entity: what can be read and written is in the file of each
+//! entity. The server opens it; the control API and, through `KeySource`, the verifier call it.
+
+use crate::sqlite::{Database, Reader};
+use crate::write::Write;
+use crate::{StoreError, change_log, column, new_id::NewIds};
+use jiff::Timestamp;
+use portcullis_verify::Clock;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// An open store. Clones share it.
+///
+/// Every call that changes something takes part in one queue of writers, commits with its entries in the change log, and
+/// is durable when it returns. Other processes may have the same file open.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use portcullis_store::Store;
+/// use portcullis_verify::Clock;
+///
+/// let folder = tempfile::tempdir()?;
+/// let url = format!("sqlite://{}/portcullis.db", folder.path().display());
+/// let store = Store::open(&url, Clock::system()).await?;
+/// let deployment = store.ensure_first_deployment().await?;
+/// assert_eq!(deployment.name, "default");
+/// store.close().await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    clock: Clock,
+    ids: NewIds,
+    committed: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Opens the store at `url` (`sqlite://FILE`), creates it if it is missing, and brings its schema up to date.
+    ///
+    /// `created_at` and its like come from `clock`, and so does the age of idempotency records.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if the URL is not one; [`StoreError::Unavailable`] with the file's name in its source
+    /// otherwise, also when a newer version of Portcullis wrote the file.
+    pub async fn open(url: &str, clock: Clock) -> Result<Store, StoreError> {
+        let database = Database::open(url).await?;
+        let mut transaction = database.begin_write().await?;
+        change_log::begin_history(&mut transaction).await?;
+        transaction.commit().await?;
+        let mut reader = database.reader().await?;
+        let head = change_log::head(&mut reader).await?;
+        let last_id = largest_id(&mut reader).await?;
+        drop(reader);
+        Ok(Store(Arc::new(Shared {
+            database,
+            clock,
+            ids: NewIds::after(last_id),
+            committed: watch::Sender::new(head.revision),
+        })))
+    }
+
+    /// Waits for running calls and closes the database. Later calls on any clone are [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.0.database.close().await;
+    }
+
+    /// The largest revision that this process knows it committed. It wakes after each of its commits, also after one
+    /// whose outcome is unknown, and never for another process's.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
+    }
+
+    /// A connection that only reads.
+    pub(crate) async fn reader(&self) -> Result<Reader, StoreError> {
+        self.0.database.reader().await
+    }
+
+    /// Starts a mutation. Dropped before it is committed, it leaves nothing behind.
+    pub(crate) async fn begin(&self) -> Result<Write, StoreError> {
+        Ok(Write::new(self.0.database.begin_write().await?, self.0.committed.clone()))
+    }
+
+    /// The time, as precisely as it is stored.
+    pub(crate) fn now(&self) -> Result<Timestamp, StoreError> {
+        column::timestamp(self.0.clock.now().wall_us)
+    }
+
+    /// An id that was never used.
+    pub(crate) fn new_id(&self) -> Result<i64, StoreError> {
+        self.0.ids.next(self.0.clock.now().wall_us)
+    }
+}
+
+async fn largest_id(connection: &mut crate::sqlite::Connection) -> Result<i64, StoreError> {
+    let largest: Option<i64> = sqlx::query_scalar(
+        "SELECT MAX(id) FROM (
+             SELECT MAX(id) AS id FROM deployments UNION ALL SELECT MAX(id) FROM tokens
+             UNION ALL SELECT MAX(id) FROM schemes UNION ALL SELECT MAX(id) FROM apps
+             UNION ALL SELECT MAX(id) FROM keys
+         ) AS ids",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(largest.unwrap_or(0))
+}
