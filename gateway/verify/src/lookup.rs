@@ -19,7 +19,7 @@ mod flight;
 #[cfg(test)]
 mod interleaving_tests;
 #[cfg(test)]
-mod scripted_source;
+pub(crate) mod scripted_source;
 #[cfg(test)]
 mod tests;
 
