@@ -1,0 +1,6 @@
+//! The handlers, one file per entity. Each reads its request, acts on its caller's deployment only, and answers.
+
+pub(crate) mod apps;
+pub(crate) mod keys;
+pub(crate) mod schemes;
+pub(crate) mod verify;

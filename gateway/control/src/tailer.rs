@@ -1,0 +1,171 @@
+//! The one reader of the change log: applies every committed change, in order, to all that holds copies of the data.
+//!
+//! Knows nothing of what a change means. Handlers never touch a cache themselves: they wait, through [`TailerHandle`], until the
+//! tailer has come past their change, so that neither a caller who hangs up nor a commit of unknown outcome loses one. The
+//! server starts it before anything that answers.
+
+use portcullis_store::{Changes, Store, StoreError};
+use portcullis_verify::{Change, Verifier, Version};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How often the log is read when nothing woke the tailer: the bound on hearing of other processes' commits.
+const POLL: Duration = Duration::from_millis(25);
+/// The longest pause after an error of the store.
+const BACK_OFF_MAX: Duration = Duration::from_millis(100);
+/// Changes read at once.
+const BATCH: u32 = 1_000;
+
+/// Something that holds copies of data and must hear of changes.
+pub trait ChangeSink: Send + Sync {
+    /// Hears of one change. Changes come in the order of the log, each once.
+    fn apply(&self, change: &Change);
+    /// Hears that changes were missed: whatever is held must be confirmed at `at` or later before it is used again.
+    fn distrust_all(&self, at: Version);
+}
+
+impl ChangeSink for Verifier {
+    fn apply(&self, change: &Change) {
+        Verifier::apply(self, change);
+    }
+
+    fn distrust_all(&self, at: Version) {
+        Verifier::distrust_all(self, at);
+    }
+}
+
+/// How far the tailer is. Clones share it.
+#[derive(Debug, Clone)]
+pub struct TailerHandle {
+    applied: watch::Receiver<Version>,
+}
+
+/// The tailer has ended; nothing more will be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the change log is no longer followed")]
+pub struct TailerEnded;
+
+/// What [`TailerHandle::applied`] tells before the log was first read. No store has an epoch of 0.
+const NOTHING_YET: Version = Version { epoch: 0, revision: 0 };
+
+impl TailerHandle {
+    /// The version up to which every sink has heard of every change; epoch 0 before the log was first read.
+    #[must_use]
+    pub fn applied(&self) -> Version {
+        *self.applied.borrow()
+    }
+
+    /// Waits until the log was first read. From then on no sink can miss a change.
+    pub async fn synchronised(&mut self) -> Result<(), TailerEnded> {
+        let read = self.applied.wait_for(|applied| *applied != NOTHING_YET).await;
+        read.map(drop).map_err(|_| TailerEnded)
+    }
+
+    /// Waits until every sink has heard of every change up to `version`, or of a reset to another history, after which
+    /// nothing older is used either. Callers bound the wait.
+    pub async fn wait_for(&self, version: Version) -> Result<(), TailerEnded> {
+        let is_applied =
+            |applied: &Version| applied.covers(version) || (*applied != NOTHING_YET && applied.epoch != version.epoch);
+        self.applied
+            .clone()
+            .wait_for(is_applied)
+            .await
+            .map(drop)
+            .map_err(|_| TailerEnded)
+    }
+}
+
+/// Starts the tailer on the current tokio runtime. It ends at `shutdown`, which must come after that of all who wait for it.
+#[must_use]
+pub fn start(store: Store, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: CancellationToken) -> TailerHandle {
+    let (sender, applied) = watch::channel(NOTHING_YET);
+    let tailer = Tailer {
+        store,
+        sinks,
+        applied: sender,
+    };
+    tokio::spawn(async move { shutdown.run_until_cancelled(tailer.run()).await });
+    TailerHandle { applied }
+}
+
+struct Tailer {
+    store: Store,
+    sinks: Vec<Arc<dyn ChangeSink>>,
+    applied: watch::Sender<Version>,
+}
+
+impl Tailer {
+    async fn run(self) {
+        let mut committed = self.store.committed();
+        let mut failures: u32 = 0;
+        loop {
+            // Marked before the log is read: a commit during the read wakes the next round.
+            committed.borrow_and_update();
+            match self.advance().await {
+                Ok(is_behind) => {
+                    if failures > 0 {
+                        tracing::info!(failures, "the change log can be read again");
+                    }
+                    failures = 0;
+                    if !is_behind {
+                        // The sender lives as long as the store, which this tailer holds.
+                        let _ = tokio::time::timeout(POLL, committed.changed()).await;
+                    }
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures.is_power_of_two() {
+                        tracing::error!(
+                            failures,
+                            error = &error as &dyn std::error::Error,
+                            "the change log cannot be read"
+                        );
+                    }
+                    let pause = Duration::from_millis(5).saturating_mul(1 << failures.min(6));
+                    tokio::time::sleep(pause.min(BACK_OFF_MAX)).await;
+                }
+            }
+        }
+    }
+
+    /// Applies the next changes; answers whether there are more.
+    async fn advance(&self) -> Result<bool, StoreError> {
+        let at = *self.applied.borrow();
+        if at == NOTHING_YET {
+            // What a sink was filled with before the log was first read may be older than what is read of it.
+            let head = self.store.current_version().await?;
+            self.reset(head);
+            return Ok(false);
+        }
+        match self.store.changes_after(at.revision, BATCH).await? {
+            Changes::Replay { changes, head } if head.epoch == at.epoch => {
+                for change in &changes {
+                    for sink in &self.sinks {
+                        sink.apply(change);
+                    }
+                }
+                let Some(last) = changes.last() else { return Ok(false) };
+                self.applied.send_replace(last.version);
+                Ok(last.version.revision < head.revision)
+            }
+            Changes::Replay { head, .. } | Changes::Reset { head } => {
+                tracing::warn!(
+                    from = at.revision,
+                    to = head.revision,
+                    "the change log starts anew; every copy is distrusted"
+                );
+                self.reset(head);
+                Ok(false)
+            }
+        }
+    }
+
+    fn reset(&self, head: Version) {
+        for sink in &self.sinks {
+            sink.distrust_all(head);
+        }
+        self.applied.send_replace(head);
+    }
+}

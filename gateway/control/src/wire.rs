@@ -1,0 +1,26 @@
+//! The JSON that callers send and get, one file per entity: request types with their bounds, answer types from entities.
+//!
+//! Field names here are the contract with published clients. Nothing in it reads the store or knows HTTP.
+
+mod app;
+mod error_body;
+mod key;
+mod scheme;
+mod verdict;
+
+pub(crate) use app::{ApiAuthApp, ApiAuthAppList, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
+pub(crate) use error_body::{ErrorBody, ErrorEntry};
+pub(crate) use key::{
+    ApiKey, ApiKeyList, ApiKeyWithSecret, CreateApiKeyRequest, RevokeApiKeyByIdRequest, RevokeApiKeyRequest,
+    RevokedApiKey, RotateApiKeyByIdRequest, RotateApiKeyRequest, WantedKey,
+};
+pub(crate) use scheme::{
+    CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitScheme, RateLimitSchemeList, RateLimitUnit,
+    UpdateRateLimitSchemeRequest,
+};
+pub(crate) use verdict::{AsOf, RateLimitState, VerifyAnswer, VerifyKeyRequest};
+
+/// An id as answers carry it: a string, since JavaScript numbers cannot hold 64 bits.
+pub(crate) fn id(id: impl std::fmt::Display) -> String {
+    id.to_string()
+}
