@@ -1,0 +1,62 @@
+# The project's recipes. `make` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build check test fuzz bench audit
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CLIENT_PACKAGES := gateway/server/tests/clients/crate_beta1 gateway/server/tests/clients/crate_beta9
+FUZZ_SECONDS ?= 60
+
+# One line before each step, so that a long output can be read.
+step = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
+
+help: ## List the recipes
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build and start a working gateway with an app, a key and an upstream; Ctrl-C ends it
+	@.ci/setup run
+	$(call step,build)
+	@cargo build --profile quick --locked --bin portcullis
+	@exec deploy/quickstart.sh $(TARGET_DIR)/quick/portcullis
+
+build: ## Build the release binary
+	@.ci/setup run
+	@cargo build --release --locked --bin portcullis
+	@echo 'built $(TARGET_DIR)/release/portcullis'
+
+check: ## Format, lints, unit tests and the repository's own rules
+	@.ci/setup run
+	$(call step,format)
+	@cargo fmt --all -- --check
+	@for package in $(CLIENT_PACKAGES) fuzz; do cargo fmt --manifest-path $$package/Cargo.toml -- --check; done
+	$(call step,lints)
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(call step,unit tests)
+	@cargo test --workspace --lib --bins --locked
+	$(call step,the repository keeps its own rules)
+	@cargo test --workspace --test architecture --locked
+
+test: ## Everything, cheapest first: `check`, end-to-end tests, published clients, fuzzing
+	@.ci/setup test
+	@$(MAKE) --no-print-directory check
+	$(call step,end-to-end tests and published clients)
+	@cargo test --workspace --test '*' --locked
+	@cargo test --workspace --doc --locked
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (60)
+	@.ci/setup run
+	$(call step,fuzz targets for $(FUZZ_SECONDS) s each)
+	@.ci/fuzz $(FUZZ_SECONDS)
+
+bench: ## Run the micro benchmarks; results with date and machine go to benches/results/
+	@.ci/setup run
+	$(call step,micro benchmarks)
+	@cargo bench --package portcullis-benches --locked
+	@cargo run --quiet --package portcullis-benches --bin record-results --locked
+	@ls -t benches/results/*.md | head -n 1
+
+audit: ## Hold the dependencies against deny.toml and the advisory database (needs the network)
+	@.ci/audit
