@@ -8,7 +8,7 @@ use crate::entity::{App, AppPatch, NewApp, Plan};
 use crate::error::duplicate;
 use crate::idempotency::{self, Once, StoredAnswer};
 use crate::sqlite::{Connection, Row};
-use crate::{Committed, Store, StoreError, column, deployment, scheme};
+use crate::{Committed, Store, StoreError, column, deployment, new_id, scheme};
 use portcullis_verify::{AppId, DeploymentId, SchemeId};
 use sqlx::Row as _;
 
@@ -33,7 +33,8 @@ impl Store {
     /// [`StoreError::PlanForbids`], [`StoreError::Duplicate`] slug, [`StoreError::Invalid`] for an unknown scheme,
     /// [`StoreError::NotFound`] without such a deployment, [`StoreError::Unavailable`].
     pub async fn create_app(&self, deployment_id: DeploymentId, new: NewApp) -> Result<Committed<App>, StoreError> {
-        self.write_app(deployment_id, new, None::<(Once, fn(&App) -> StoredAnswer)>).await
+        self.write_app(deployment_id, new, None::<(Once, fn(&App) -> StoredAnswer)>)
+            .await
     }
 
     /// Creates an app once: `answer` says what its caller is told, which is stored with the app for repetitions.
@@ -66,10 +67,14 @@ impl Store {
             return Err(StoreError::PlanForbids);
         }
         let scheme_id = match &new.scheme_slug {
-            Some(slug) => Some(scheme::named_in_request(write.connection(), deployment_id, slug).await?.0),
+            Some(slug) => Some(
+                scheme::named_in_request(write.connection(), deployment_id, slug)
+                    .await?
+                    .0,
+            ),
             None => None,
         };
-        let id = AppId(self.new_id()?);
+        let id = AppId(new_id::take(write.connection(), now).await?);
         sqlx::query(
             "INSERT INTO apps (id, deployment_id, user_id, organization_id, workspace_id, slug, name, description,
                                is_active, key_prefix, permissions, resources, scheme_id, created_at_us, updated_at_us)
@@ -187,11 +192,13 @@ pub(crate) async fn require_live(
     deployment_id: DeploymentId,
     slug: &str,
 ) -> Result<App, StoreError> {
-    let row = sqlx::query(select!("WHERE a.deployment_id = $1 AND a.slug = $2 AND a.deleted_at_us IS NULL"))
-        .bind(deployment_id.0)
-        .bind(slug)
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(select!(
+        "WHERE a.deployment_id = $1 AND a.slug = $2 AND a.deleted_at_us IS NULL"
+    ))
+    .bind(deployment_id.0)
+    .bind(slug)
+    .fetch_optional(connection)
+    .await?;
     app(&row.ok_or(MISSING)?)
 }
 

@@ -89,41 +89,37 @@ impl Store {
         .bind(limit)
         .fetch_all(&mut *self.reader().await?)
         .await?;
-        let first = rows.first().ok_or_else(|| StoreError::unavailable("the change log has no head"))?;
+        let first = rows
+            .first()
+            .ok_or_else(|| StoreError::unavailable("the change log has no head"))?;
         let head = version(first.try_get("head_epoch")?, first.try_get("head_revision")?)?;
         let floor = column::count(first.try_get("floor")?)?;
         if revision < floor || revision > head.revision {
             return Ok(Changes::Reset { head });
         }
-        let changes = rows.iter().map(change).filter_map(Result::transpose).collect::<Result<_, StoreError>>()?;
+        let changes = rows
+            .iter()
+            .map(change)
+            .filter_map(Result::transpose)
+            .collect::<Result<_, StoreError>>()?;
         Ok(Changes::Replay { changes, head })
     }
 }
 
-/// Names the history of a new database: a random epoch, at revision 0.
-pub(crate) async fn begin_history(connection: &mut Connection) -> Result<(), StoreError> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(StoreError::unavailable)?;
-    // Positive, so that it fits a signed column, and never 0, which no history has.
-    let epoch = (i64::from_le_bytes(random) & i64::MAX).max(1);
-    sqlx::query(
-        "INSERT INTO log_head (only_row, epoch, revision, floor) VALUES (1, $1, 0, 0) ON CONFLICT (only_row) DO NOTHING",
-    )
-    .bind(epoch)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// The head of the log.
 pub(crate) async fn head(connection: &mut Connection) -> Result<Version, StoreError> {
-    let (epoch, revision) = sqlx::query_as("SELECT epoch, revision FROM log_head").fetch_one(connection).await?;
+    let (epoch, revision) = sqlx::query_as("SELECT epoch, revision FROM log_head")
+        .fetch_one(connection)
+        .await?;
     version(epoch, revision)
 }
 
 /// A version out of its two columns.
 pub(crate) fn version(epoch: i64, revision: i64) -> Result<Version, StoreError> {
-    Ok(Version { epoch: column::count(epoch)?, revision: column::count(revision)? })
+    Ok(Version {
+        epoch: column::count(epoch)?,
+        revision: column::count(revision)?,
+    })
 }
 
 /// Takes the next revisions and writes one entry for each event. Nothing may follow it but the commit.
@@ -158,7 +154,9 @@ pub(crate) async fn append(
 
 /// The change of a row, or `None` in the one row that is there to carry the head alone.
 fn change(row: &Row) -> Result<Option<Change>, StoreError> {
-    let Some(revision) = row.try_get("revision")? else { return Ok(None) };
+    let Some(revision) = row.try_get("revision")? else {
+        return Ok(None);
+    };
     let kind: String = row.try_get("kind")?;
     let key_hash = || column::key_hash(row.try_get("key_hash")?);
     let subject_id = || row.try_get("subject_id");
@@ -170,7 +168,11 @@ fn change(row: &Row) -> Result<Option<Change>, StoreError> {
         "app_created" | "scheme_created" | "deployment_created" | "plan_changed" | "token_created"
         | "token_revoked" => ChangeKind::NoKey,
         // Skipping what is not understood could leave a dead key alive in a cache.
-        unknown => return Err(StoreError::unavailable(format!("change {revision} is of the unknown kind `{unknown}`"))),
+        unknown => {
+            return Err(StoreError::unavailable(format!(
+                "change {revision} is of the unknown kind `{unknown}`"
+            )));
+        }
     };
     Ok(Some(Change {
         version: version(row.try_get("epoch")?, revision)?,

@@ -7,7 +7,7 @@ use crate::change_log::Event;
 use crate::entity::{Deployment, Plan};
 use crate::error::duplicate;
 use crate::sqlite::{Connection, Row};
-use crate::{Committed, Store, StoreError, column};
+use crate::{Committed, Store, StoreError, column, new_id};
 use portcullis_verify::DeploymentId;
 use sqlx::Row as _;
 
@@ -38,7 +38,10 @@ impl Store {
         }
         let id = insert(self, write.connection(), FIRST_NAME).await?;
         let deployment = require(write.connection(), id).await?;
-        Ok(write.commit(id, &[Event::DeploymentCreated(id)], deployment).await?.value)
+        Ok(write
+            .commit(id, &[Event::DeploymentCreated(id)], deployment)
+            .await?
+            .value)
     }
 
     /// Creates a deployment on the plan `growth`.
@@ -59,7 +62,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query(select!("ORDER BY id")).fetch_all(&mut *self.reader().await?).await?;
+        let rows = sqlx::query(select!("ORDER BY id"))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         rows.iter().map(deployment).collect()
     }
 
@@ -94,22 +99,28 @@ impl Store {
 
 /// The deployment with this id, which must exist.
 pub(crate) async fn require(connection: &mut Connection, id: DeploymentId) -> Result<Deployment, StoreError> {
-    let row = sqlx::query(select!("WHERE id = $1")).bind(id.0).fetch_optional(connection).await?;
+    let row = sqlx::query(select!("WHERE id = $1"))
+        .bind(id.0)
+        .fetch_optional(connection)
+        .await?;
     deployment(&row.ok_or(MISSING)?)
 }
 
 async fn first(connection: &mut Connection) -> Result<Option<Deployment>, StoreError> {
-    let row = sqlx::query(select!("ORDER BY id LIMIT 1")).fetch_optional(connection).await?;
+    let row = sqlx::query(select!("ORDER BY id LIMIT 1"))
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(deployment).transpose()
 }
 
 async fn insert(store: &Store, connection: &mut Connection, name: &str) -> Result<DeploymentId, StoreError> {
-    let id = store.new_id()?;
+    let now = store.now()?;
+    let id = new_id::take(connection, now).await?;
     sqlx::query("INSERT INTO deployments (id, name, plan, created_at_us) VALUES ($1, $2, $3, $4)")
         .bind(id)
         .bind(name)
         .bind(plan_name(Plan::Growth))
-        .bind(store.now()?.as_microsecond())
+        .bind(now.as_microsecond())
         .execute(connection)
         .await
         .map_err(|error| duplicate(error, || format!("the deployment `{name}`")))?;
@@ -119,14 +130,18 @@ async fn insert(store: &Store, connection: &mut Connection, name: &str) -> Resul
 fn validate_name(name: &str) -> Result<(), StoreError> {
     let is_slug = name.len() <= NAME_BYTES_MAX
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
     if !is_slug {
         return Err(StoreError::invalid(
             "a deployment's name is 1 to 64 of a-z, 0-9, `-` and `_`, and starts with a letter or digit",
         ));
     }
     if name.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(StoreError::invalid("a deployment's name is not all digits: that would be an id"));
+        return Err(StoreError::invalid(
+            "a deployment's name is not all digits: that would be an id",
+        ));
     }
     Ok(())
 }

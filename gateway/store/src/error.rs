@@ -56,7 +56,9 @@ impl StoreError {
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> StoreError {
-        StoreError::Invalid { message: message.into() }
+        StoreError::Invalid {
+            message: message.into(),
+        }
     }
 }
 
@@ -69,10 +71,16 @@ impl From<sqlx::Error> for StoreError {
 
 /// Turns a violated unique constraint into [`StoreError::Duplicate`].
 pub(crate) fn duplicate(error: sqlx::Error, what: impl FnOnce() -> String) -> StoreError {
-    if is_unique_violation(&error) { StoreError::Duplicate { what: what() } } else { error.into() }
+    if is_unique_violation(&error) {
+        StoreError::Duplicate { what: what() }
+    } else {
+        error.into()
+    }
 }
 
 /// Whether a unique constraint refused a write.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }

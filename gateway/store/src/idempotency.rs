@@ -79,10 +79,16 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let fingerprint = column::hash(row.try_get("fingerprint")?)?;
         Ok(Some(match row.try_get("key_id")? {
-            Some(key_id) => FirstAnswer::Key { fingerprint, key_id: KeyId(key_id) },
+            Some(key_id) => FirstAnswer::Key {
+                fingerprint,
+                key_id: KeyId(key_id),
+            },
             None => FirstAnswer::Answer {
                 fingerprint,
-                answer: StoredAnswer { status: row.try_get("status")?, body: row.try_get("body")? },
+                answer: StoredAnswer {
+                    status: row.try_get("status")?,
+                    body: row.try_get("body")?,
+                },
             },
         }))
     }
@@ -185,5 +191,7 @@ async fn insert(
 
 /// Records made at this time or before are forgotten.
 fn expired_us(now: Timestamp) -> Result<i64, StoreError> {
-    now.checked_sub(LIFE).map(Timestamp::as_microsecond).map_err(StoreError::unavailable)
+    now.checked_sub(LIFE)
+        .map(Timestamp::as_microsecond)
+        .map_err(StoreError::unavailable)
 }

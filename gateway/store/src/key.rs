@@ -7,7 +7,7 @@ use crate::change_log::Event;
 use crate::entity::{App, Key, NewKey};
 use crate::idempotency::{self, Once};
 use crate::sqlite::{Connection, Row};
-use crate::{Committed, Store, StoreError, app, column, scheme};
+use crate::{Committed, Store, StoreError, app, column, new_id, scheme};
 use jiff::Timestamp;
 use portcullis_verify::{AppId, DeploymentId, KeyHash, KeyId};
 use sqlx::Row as _;
@@ -76,10 +76,14 @@ impl Store {
         require_prefix(&app.key_prefix, &new.key_prefix)?;
         require_permissions(&app, &new.permissions)?;
         let scheme_id = match &new.scheme_slug {
-            Some(slug) => Some(scheme::named_in_request(write.connection(), deployment_id, slug).await?.0),
+            Some(slug) => Some(
+                scheme::named_in_request(write.connection(), deployment_id, slug)
+                    .await?
+                    .0,
+            ),
             None => None,
         };
-        let id = KeyId(self.new_id()?);
+        let id = KeyId(new_id::take(write.connection(), now).await?);
         sqlx::query(
             "INSERT INTO keys (id, hash, lineage_id, deployment_id, app_id, name, key_prefix, key_suffix, permissions,
                                metadata, owner, owner_user_id, environment, scheme_id, expires_at_us, created_at_us,
@@ -159,7 +163,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<Key>, StoreError> {
         let mut write = self.begin().await?;
-        let hash = unrevoked(write.connection(), deployment_id, app_slug, id, now).await?.hash;
+        let hash = unrevoked(write.connection(), deployment_id, app_slug, id, now)
+            .await?
+            .hash;
         sqlx::query(
             "UPDATE keys SET revoked_at_us = $1, updated_at_us = $1, revoked_reason = COALESCE($2, revoked_reason)
              WHERE id = $3",
@@ -231,14 +237,23 @@ pub(crate) async fn require(
 
 /// A secret made with an outdated prefix must not be stored under the app.
 pub(crate) fn require_prefix(current: &str, of_secret: &str) -> Result<(), StoreError> {
-    if current == of_secret { Ok(()) } else { Err(StoreError::PrefixChanged { current: current.to_owned() }) }
+    if current == of_secret {
+        Ok(())
+    } else {
+        Err(StoreError::PrefixChanged {
+            current: current.to_owned(),
+        })
+    }
 }
 
 fn require_permissions(app: &App, permissions: &[String]) -> Result<(), StoreError> {
     if app.permissions.is_empty() {
         return Ok(());
     }
-    match permissions.iter().find(|permission| !app.permissions.contains(permission)) {
+    match permissions
+        .iter()
+        .find(|permission| !app.permissions.contains(permission))
+    {
         None => Ok(()),
         Some(foreign) => Err(StoreError::invalid(format!(
             "permissions: `{foreign}` is not among the permissions of the app `{}`",

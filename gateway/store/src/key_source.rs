@@ -9,37 +9,47 @@ use portcullis_verify::{
 };
 use sqlx::Row as _;
 
+/// One row always: the version, and beside it the key if there is one.
+const RECORD_AND_VERSION: &str =
+    "SELECT head.epoch, head.revision, k.id, k.lineage_id, k.deployment_id, k.name, k.permissions, k.metadata,
+            COALESCE(k.owner_user_id, a.user_id) AS owner_user_id, k.expires_at_us, k.revoked_at_us,
+            a.id AS app_id, a.slug AS app_slug, a.organization_id, a.workspace_id,
+            a.is_active AND a.deleted_at_us IS NULL AS app_is_active, a.permissions AS app_permissions,
+            a.resources AS app_resources, s.id AS scheme_id, s.rules AS scheme_rules
+     FROM log_head AS head
+     LEFT JOIN keys AS k ON k.hash = $1
+     LEFT JOIN apps AS a ON a.id = k.app_id
+     LEFT JOIN schemes AS s ON s.id = COALESCE(k.scheme_id, a.scheme_id)";
+
 #[async_trait::async_trait]
 impl KeySource for Store {
     async fn fetch(&self, hash: &KeyHash) -> Result<Fetched, SourceError> {
-        fetch(self, hash).await.map_err(|error| SourceError { cause: with_sources(&error) })
+        fetch(self, hash).await.map_err(|error| SourceError {
+            cause: with_sources(&error),
+        })
     }
 }
 
 async fn fetch(store: &Store, hash: &KeyHash) -> Result<Fetched, StoreError> {
-    let row = sqlx::query(
-        "SELECT head.epoch, head.revision, k.id, k.lineage_id, k.deployment_id, k.name, k.permissions, k.metadata,
-                COALESCE(k.owner_user_id, a.user_id) AS owner_user_id, k.expires_at_us, k.revoked_at_us,
-                a.id AS app_id, a.slug AS app_slug, a.organization_id, a.workspace_id,
-                a.is_active AND a.deleted_at_us IS NULL AS app_is_active, a.permissions AS app_permissions,
-                a.resources AS app_resources, s.id AS scheme_id, s.rules AS scheme_rules
-         FROM log_head AS head
-         LEFT JOIN keys AS k ON k.hash = $1
-         LEFT JOIN apps AS a ON a.id = k.app_id
-         LEFT JOIN schemes AS s ON s.id = COALESCE(k.scheme_id, a.scheme_id)",
-    )
-    .bind(&hash.0[..])
-    .fetch_one(&mut *store.reader().await?)
-    .await?;
+    let row = sqlx::query(RECORD_AND_VERSION)
+        .bind(&hash.0[..])
+        .fetch_one(&mut *store.reader().await?)
+        .await?;
     let as_of = change_log::version(row.try_get("epoch")?, row.try_get("revision")?)?;
-    Ok(Fetched { as_of, record: record(&row)? })
+    Ok(Fetched {
+        as_of,
+        record: record(&row)?,
+    })
 }
 
 fn record(row: &Row) -> Result<Option<KeyRecord>, StoreError> {
     let Some(id) = row.try_get("id")? else { return Ok(None) };
     let scheme = match row.try_get("scheme_id")? {
         None => None,
-        Some(id) => Some(SchemeRecord { id: SchemeId(id), rules: column::from_json(row.try_get("scheme_rules")?)? }),
+        Some(id) => Some(SchemeRecord {
+            id: SchemeId(id),
+            rules: column::from_json(row.try_get("scheme_rules")?)?,
+        }),
     };
     Ok(Some(KeyRecord {
         key_id: KeyId(id),
@@ -73,4 +83,34 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_verify::Clock;
+
+    /// With a million keys a scan would take a second.
+    #[tokio::test]
+    async fn a_look_up_scans_no_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/store.db", folder.path().display());
+        let store = Store::open(&url, Clock::system()).await.unwrap();
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {RECORD_AND_VERSION}")))
+            .bind(&[0_u8; 32][..])
+            .fetch_all(&mut *store.reader().await.unwrap())
+            .await
+            .unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert_eq!(steps.len(), 4, "{steps:?}");
+        assert_eq!(steps[0], "SCAN head");
+        assert!(
+            steps[1].starts_with("SEARCH k USING INDEX") && steps[1].contains("(hash=?)"),
+            "{steps:?}"
+        );
+        assert!(
+            steps[2..].iter().all(|step| step.contains("USING INTEGER PRIMARY KEY")),
+            "{steps:?}"
+        );
+    }
 }

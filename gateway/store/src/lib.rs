@@ -4,22 +4,22 @@
 //! It knows nothing of HTTP, of secrets (only their hashes), or of what a key may do; the control API validates before it
 //! calls, and the verifier asks through [`portcullis_verify::KeySource`].
 
-mod error;
-mod column;
-mod new_id;
-mod sqlite;
-pub mod change_log;
-pub mod entity;
-mod store;
-mod write;
-mod deployment;
-mod token;
-mod scheme;
 mod app;
-mod key;
-mod rotation;
+pub mod change_log;
+mod column;
+mod deployment;
+pub mod entity;
+mod error;
 pub mod idempotency;
+mod key;
 mod key_source;
+mod new_id;
+mod rotation;
+mod scheme;
+mod sqlite;
+mod store;
+mod token;
+mod write;
 
 pub use change_log::Changes;
 pub use entity::Committed;

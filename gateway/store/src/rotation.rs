@@ -5,7 +5,7 @@
 
 use crate::change_log::Event;
 use crate::entity::{Key, NewSecret};
-use crate::{Committed, Store, StoreError, key};
+use crate::{Committed, Store, StoreError, key, new_id};
 use jiff::Timestamp;
 use portcullis_verify::{DeploymentId, KeyId};
 use std::time::Duration;
@@ -33,7 +33,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<Key>, StoreError> {
         let now_us = now.as_microsecond();
-        let revoked_at = now.checked_add(grace).map_err(|_| StoreError::invalid("grace_period_seconds: too long"))?;
+        let revoked_at = now
+            .checked_add(grace)
+            .map_err(|_| StoreError::invalid("grace_period_seconds: too long"))?;
 
         let mut write = self.begin().await?;
         let old = key::unrevoked(write.connection(), deployment_id, app_slug, id, now).await?;
@@ -44,11 +46,13 @@ impl Store {
             return Err(StoreError::invalid("the key is expired"));
         }
         if let Some(successor) = old.rotated_to {
-            return Err(StoreError::invalid(format!("the key is rotated already; its successor is {successor}")));
+            return Err(StoreError::invalid(format!(
+                "the key is rotated already; its successor is {successor}"
+            )));
         }
         key::require_prefix(&old.app_key_prefix, &new.key_prefix)?;
 
-        let new_id = KeyId(self.new_id()?);
+        let new_id = KeyId(new_id::take(write.connection(), self.now()?).await?);
         sqlx::query(
             "INSERT INTO keys (id, hash, lineage_id, rotated_from, deployment_id, app_id, name, key_prefix, key_suffix,
                                permissions, metadata, owner, owner_user_id, environment, scheme_id, expires_at_us,
@@ -76,6 +80,12 @@ impl Store {
         .execute(write.connection())
         .await?;
         let key = key::require(write.connection(), deployment_id, new_id).await?;
-        write.commit(deployment_id, &[Event::KeyChanged(old.hash), Event::KeyCreated(new.hash)], key).await
+        write
+            .commit(
+                deployment_id,
+                &[Event::KeyChanged(old.hash), Event::KeyCreated(new.hash)],
+                key,
+            )
+            .await
     }
 }

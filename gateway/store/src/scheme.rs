@@ -6,11 +6,13 @@ use crate::change_log::Event;
 use crate::entity::{NewScheme, Scheme, SchemePatch, SchemeRef};
 use crate::error::duplicate;
 use crate::sqlite::{Connection, Row};
-use crate::{Committed, Store, StoreError, column, deployment};
+use crate::{Committed, Store, StoreError, column, deployment, new_id};
 use portcullis_verify::{DeploymentId, SchemeId};
 use sqlx::Row as _;
 
-const MISSING: StoreError = StoreError::NotFound { what: "rate-limit scheme" };
+const MISSING: StoreError = StoreError::NotFound {
+    what: "rate-limit scheme",
+};
 /// How many users of a scheme a refusal names.
 const USERS_NAMED_MAX: i64 = 3;
 
@@ -35,23 +37,26 @@ impl Store {
     ) -> Result<Committed<Scheme>, StoreError> {
         let mut write = self.begin().await?;
         deployment::require(write.connection(), deployment_id).await?;
-        let now_us = self.now()?.as_microsecond();
+        let now = self.now()?;
+        let id = new_id::take(write.connection(), now).await?;
         sqlx::query(
             "INSERT INTO schemes (id, deployment_id, slug, name, description, rules, created_at_us, updated_at_us)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
         )
-        .bind(self.new_id()?)
+        .bind(id)
         .bind(deployment_id.0)
         .bind(&new.slug)
         .bind(&new.name)
         .bind(&new.description)
         .bind(column::to_json(&new.rules)?)
-        .bind(now_us)
+        .bind(now.as_microsecond())
         .execute(write.connection())
         .await
         .map_err(|error| duplicate(error, || format!("the rate-limit scheme `{}`", new.slug)))?;
         let scheme = require(write.connection(), deployment_id, &new.slug).await?;
-        write.commit(deployment_id, &[Event::SchemeCreated(scheme.id)], scheme).await
+        write
+            .commit(deployment_id, &[Event::SchemeCreated(scheme.id)], scheme)
+            .await
     }
 
     /// The scheme with this slug.
@@ -96,7 +101,9 @@ impl Store {
             .execute(write.connection())
             .await?;
         let scheme = require(write.connection(), deployment_id, slug).await?;
-        write.commit(deployment_id, &[Event::SchemeChanged(scheme.id)], scheme).await
+        write
+            .commit(deployment_id, &[Event::SchemeChanged(scheme.id)], scheme)
+            .await
     }
 
     /// Deletes a scheme that no app in existence and no unrevoked key of one uses. Deleted apps and revoked keys lose
@@ -108,7 +115,10 @@ impl Store {
         let mut write = self.begin().await?;
         let id = require(write.connection(), deployment_id, slug).await?.id;
         if let Some(users) = users(write.connection(), id, self.now()?.as_microsecond()).await? {
-            return Err(StoreError::InUse { what: format!("the rate-limit scheme `{slug}`"), users });
+            return Err(StoreError::InUse {
+                what: format!("the rate-limit scheme `{slug}`"),
+                users,
+            });
         }
         for statement in [
             "UPDATE apps SET scheme_id = NULL WHERE scheme_id = $1",
@@ -129,16 +139,18 @@ pub(crate) async fn named_in_request(
 ) -> Result<SchemeId, StoreError> {
     match require(connection, deployment_id, slug).await {
         Ok(scheme) => Ok(scheme.id),
-        Err(StoreError::NotFound { .. }) => {
-            Err(StoreError::invalid(format!("rate_limit_scheme_slug: there is no rate-limit scheme `{slug}`")))
-        }
+        Err(StoreError::NotFound { .. }) => Err(StoreError::invalid(format!(
+            "rate_limit_scheme_slug: there is no rate-limit scheme `{slug}`"
+        ))),
         Err(error) => Err(error),
     }
 }
 
 /// The scheme in the columns `scheme_id`, `scheme_slug` and `scheme_rules` of a joined row.
 pub(crate) fn joined(row: &Row) -> Result<Option<SchemeRef>, StoreError> {
-    let Some(id) = row.try_get("scheme_id")? else { return Ok(None) };
+    let Some(id) = row.try_get("scheme_id")? else {
+        return Ok(None);
+    };
     Ok(Some(SchemeRef {
         id: SchemeId(id),
         slug: row.try_get("scheme_slug")?,
@@ -176,13 +188,20 @@ async fn users(connection: &mut Connection, id: SchemeId, now_us: i64) -> Result
     .fetch_all(connection)
     .await?;
     let mut named: Vec<String> = apps.iter().map(|(slug, _)| format!("the app `{slug}`")).collect();
-    named.extend(keys.iter().map(|(id, app, _)| format!("the key {id} of the app `{app}`")));
+    named.extend(
+        keys.iter()
+            .map(|(id, app, _)| format!("the key {id} of the app `{app}`")),
+    );
     if named.is_empty() {
         return Ok(None);
     }
     let total = apps.first().map_or(0, |app| app.1) + keys.first().map_or(0, |key| key.2);
     let unnamed = total - i64::try_from(named.len()).unwrap_or(total);
-    let more = if unnamed > 0 { format!(" and {unnamed} more") } else { String::new() };
+    let more = if unnamed > 0 {
+        format!(" and {unnamed} more")
+    } else {
+        String::new()
+    };
     Ok(Some(named.join(", ") + &more))
 }
 

@@ -63,7 +63,9 @@ impl Database {
 
         let mut attempts = 1;
         let writer = loop {
-            let opened = pool().max_connections(1).connect_with(options.clone().journal_mode(SqliteJournalMode::Wal));
+            let opened = pool()
+                .max_connections(1)
+                .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal));
             match opened.await {
                 Err(error) if is_busy(&error) && attempts < OPEN_ATTEMPTS => {
                     attempts += 1;
@@ -102,14 +104,21 @@ impl Database {
 }
 
 fn path_of(url: &str) -> Result<PathBuf, StoreError> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .ok_or_else(|| StoreError::invalid(format!("`{}…` is not a store: it must be sqlite://FILE", scheme_of(url))))?;
+    let path = url.strip_prefix("sqlite://").ok_or_else(|| {
+        StoreError::invalid(format!(
+            "`{}…` is not a store: it must be sqlite://FILE",
+            scheme_of(url)
+        ))
+    })?;
     if path.contains('?') {
-        return Err(StoreError::invalid("the store's URL takes no parameters: it must be sqlite://FILE"));
+        return Err(StoreError::invalid(
+            "the store's URL takes no parameters: it must be sqlite://FILE",
+        ));
     }
     if path.is_empty() || path.starts_with(':') || path.starts_with("file:") {
-        return Err(StoreError::invalid("the store must be a file, or it would lose what it answered: sqlite://FILE"));
+        return Err(StoreError::invalid(
+            "the store must be a file, or it would lose what it answered: sqlite://FILE",
+        ));
     }
     Ok(PathBuf::from(path))
 }
@@ -152,11 +161,54 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Box<dyn std::error::Error + 
     )]);
     let mut connection = writer.acquire().await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    migrator.run(&mut *transaction).await?;
+    // `run` does the same, but its future cannot move between threads; see the comment on `run_direct` in sqlx.
+    migrator.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 fn migration(version: i64, description: &'static str, sql: &'static str) -> Migration {
-    Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    Migration::new(
+        version,
+        description.into(),
+        MigrationType::Simple,
+        sql.into_sql_str(),
+        false,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What durability and integrity rest on; every connection has its own pragmas.
+    #[tokio::test]
+    async fn connections_are_durable_checked_and_split() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&format!("sqlite://{}/store.db", folder.path().display()))
+            .await
+            .unwrap();
+        let mut writer = database.begin_write().await.unwrap();
+        let mut reader = database.reader().await.unwrap();
+        for connection in [&mut *writer, &mut *reader] {
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+            let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+            assert_eq!((journal.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
+        }
+        let refusal = sqlx::query("DELETE FROM deployments")
+            .execute(&mut *reader)
+            .await
+            .unwrap_err();
+        assert!(refusal.to_string().contains("readonly"), "{refusal}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::sqlite::{Database, Reader};
 use crate::write::Write;
-use crate::{StoreError, change_log, column, new_id::NewIds};
+use crate::{StoreError, change_log, column};
 use jiff::Timestamp;
 use portcullis_verify::Clock;
 use std::sync::Arc;
@@ -36,7 +36,6 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     database: Database,
     clock: Clock,
-    ids: NewIds,
     committed: watch::Sender<u64>,
 }
 
@@ -50,17 +49,10 @@ impl Store {
     /// otherwise, also when a newer version of Portcullis wrote the file.
     pub async fn open(url: &str, clock: Clock) -> Result<Store, StoreError> {
         let database = Database::open(url).await?;
-        let mut transaction = database.begin_write().await?;
-        change_log::begin_history(&mut transaction).await?;
-        transaction.commit().await?;
-        let mut reader = database.reader().await?;
-        let head = change_log::head(&mut reader).await?;
-        let last_id = largest_id(&mut reader).await?;
-        drop(reader);
+        let head = change_log::head(&mut *database.reader().await?).await?;
         Ok(Store(Arc::new(Shared {
             database,
             clock,
-            ids: NewIds::after(last_id),
             committed: watch::Sender::new(head.revision),
         })))
     }
@@ -84,29 +76,14 @@ impl Store {
 
     /// Starts a mutation. Dropped before it is committed, it leaves nothing behind.
     pub(crate) async fn begin(&self) -> Result<Write, StoreError> {
-        Ok(Write::new(self.0.database.begin_write().await?, self.0.committed.clone()))
+        Ok(Write::new(
+            self.0.database.begin_write().await?,
+            self.0.committed.clone(),
+        ))
     }
 
     /// The time, as precisely as it is stored.
     pub(crate) fn now(&self) -> Result<Timestamp, StoreError> {
         column::timestamp(self.0.clock.now().wall_us)
     }
-
-    /// An id that was never used.
-    pub(crate) fn new_id(&self) -> Result<i64, StoreError> {
-        self.0.ids.next(self.0.clock.now().wall_us)
-    }
-}
-
-async fn largest_id(connection: &mut crate::sqlite::Connection) -> Result<i64, StoreError> {
-    let largest: Option<i64> = sqlx::query_scalar(
-        "SELECT MAX(id) FROM (
-             SELECT MAX(id) AS id FROM deployments UNION ALL SELECT MAX(id) FROM tokens
-             UNION ALL SELECT MAX(id) FROM schemes UNION ALL SELECT MAX(id) FROM apps
-             UNION ALL SELECT MAX(id) FROM keys
-         ) AS ids",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(largest.unwrap_or(0))
 }

@@ -7,7 +7,7 @@ use crate::change_log::Event;
 use crate::entity::{Deployment, Token, TokenKind};
 use crate::error::duplicate;
 use crate::sqlite::Row;
-use crate::{Committed, Store, StoreError, column, deployment};
+use crate::{Committed, Store, StoreError, column, deployment, new_id};
 use portcullis_verify::DeploymentId;
 use sqlx::Row as _;
 
@@ -15,7 +15,10 @@ const MISSING: StoreError = StoreError::NotFound { what: "token" };
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, deployment_id, kind, name, created_at_us, revoked_at_us FROM tokens ", $rest)
+        concat!(
+            "SELECT id, deployment_id, kind, name, created_at_us, revoked_at_us FROM tokens ",
+            $rest
+        )
     };
 }
 
@@ -34,22 +37,26 @@ impl Store {
     ) -> Result<Committed<Token>, StoreError> {
         let mut write = self.begin().await?;
         deployment::require(write.connection(), deployment_id).await?;
+        let now = self.now()?;
+        let id = new_id::take(write.connection(), now).await?;
         let row = sqlx::query(
             "INSERT INTO tokens (id, deployment_id, kind, name, token_hash, created_at_us)
              VALUES ($1, $2, $3, $4, $5, $6)
              RETURNING id, deployment_id, kind, name, created_at_us, revoked_at_us",
         )
-        .bind(self.new_id()?)
+        .bind(id)
         .bind(deployment_id.0)
         .bind(kind_name(kind))
         .bind(name)
         .bind(&token_hash[..])
-        .bind(self.now()?.as_microsecond())
+        .bind(now.as_microsecond())
         .fetch_one(write.connection())
         .await
         .map_err(|error| duplicate(error, || "this token".to_owned()))?;
         let token = token(&row)?;
-        write.commit(deployment_id, &[Event::TokenCreated(token.id)], token).await
+        write
+            .commit(deployment_id, &[Event::TokenCreated(token.id)], token)
+            .await
     }
 
     /// All tokens of a deployment, revoked ones too, oldest first.
@@ -132,7 +139,11 @@ fn token(row: &Row) -> Result<Token, StoreError> {
         kind: match row.try_get("kind")? {
             "management" => TokenKind::Management,
             "gateway" => TokenKind::Gateway,
-            unknown => return Err(StoreError::unavailable(format!("the token kind `{unknown}` is unknown"))),
+            unknown => {
+                return Err(StoreError::unavailable(format!(
+                    "the token kind `{unknown}` is unknown"
+                )));
+            }
         },
         name: row.try_get("name")?,
         created_at: column::timestamp(row.try_get("created_at_us")?)?,

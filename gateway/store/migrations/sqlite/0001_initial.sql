@@ -10,6 +10,9 @@ CREATE TABLE log_head (
     floor    INTEGER NOT NULL CHECK (floor >= 0)
 ) STRICT;
 
+-- The epoch is this history's random name: positive, never 0.
+INSERT INTO log_head (only_row, epoch, revision, floor) VALUES (1, (random() & 9223372036854775807) | 1, 0, 0);
+
 -- No foreign keys: the log outlives what it speaks of.
 CREATE TABLE change_log (
     revision      INTEGER NOT NULL PRIMARY KEY,
@@ -20,6 +23,14 @@ CREATE TABLE change_log (
     subject_id    INTEGER,
     CHECK ((key_hash IS NULL) <> (subject_id IS NULL))
 ) STRICT;
+
+-- One row: the largest id ever given out, also to rows that are deleted by now.
+CREATE TABLE id_head (
+    only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
+    last_id  INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO id_head (only_row, last_id) VALUES (1, 0);
 
 CREATE TABLE deployments (
     id            INTEGER NOT NULL PRIMARY KEY CHECK (id > 0),
