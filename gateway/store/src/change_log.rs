@@ -18,8 +18,8 @@ pub enum Changes {
         /// The head of the log in the same snapshot.
         head: Version,
     },
-    /// The changes after this revision cannot be told: some of them are no longer in the log, or the log never came so far
-    /// (it is another history). Whoever holds data must distrust all of it and go on from `head`.
+    /// The changes after this revision cannot be told: some of them are no longer in the log, or the log never came so
+    /// far (it is another history). Whoever holds data must distrust all of it and go on from `head`.
     Reset {
         /// The head of the log.
         head: Version,

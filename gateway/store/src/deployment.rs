@@ -1,7 +1,7 @@
 //! Deployments: the tenants, and what their plans allow.
 //!
-//! Names are slugs and never all digits, so that a deployment can be named by either name or id. The command line and the
-//! server's start call this; everything else is handed an id.
+//! Names are slugs and never all digits, so that a deployment can be named by either name or id. The command line and
+//! the server's start call this; everything else is handed an id.
 
 use crate::change_log::Event;
 use crate::entity::{Deployment, Plan};

@@ -63,7 +63,7 @@ impl StoreError {
 }
 
 impl From<sqlx::Error> for StoreError {
-    /// A violated constraint that a caller must hear of is told apart with [`duplicate`] before it comes here.
+    /// A violated constraint that a caller must hear of is told apart with `duplicate` before it comes here.
     fn from(error: sqlx::Error) -> StoreError {
         StoreError::unavailable(error)
     }

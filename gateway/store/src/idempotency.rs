@@ -1,5 +1,5 @@
-//! What a creating call answered, kept for 24 hours in the transaction of the creation itself, so that a repetition is told
-//! the same and nothing is created twice.
+//! What a creating call answered, kept for 24 hours in the transaction of the creation itself, so that a repetition is
+//! told the same and nothing is created twice.
 //!
 //! Knows neither HTTP nor request bodies: the control API names the endpoint, fingerprints the request and writes the
 //! answer. A key's answer holds its secret and is therefore never stored, only the key's id.

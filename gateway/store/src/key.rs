@@ -1,7 +1,7 @@
 //! Keys: created, listed, revoked. Rotation has its own file.
 //!
-//! Sees hashes, never secrets. What must hold between a key and its app (it exists, its permissions, its prefix) is checked
-//! in the transaction that writes the key, since the app may change at any time before.
+//! Sees hashes, never secrets. What must hold between a key and its app (it exists, its permissions, its prefix) is
+//! checked in the transaction that writes the key, since the app may change at any time before.
 
 use crate::change_log::Event;
 use crate::entity::{App, Key, NewKey};
@@ -34,8 +34,8 @@ impl Store {
     /// Stores a new key under an app, which may be switched off but not deleted.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] without such an app, [`StoreError::Invalid`] for an unknown scheme or a permission that the
-    /// app does not name, [`StoreError::PrefixChanged`], [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`] without such an app, [`StoreError::Invalid`] for an unknown scheme or a permission
+    /// that the app does not name, [`StoreError::PrefixChanged`], [`StoreError::Unavailable`].
     pub async fn create_key(
         &self,
         deployment_id: DeploymentId,
@@ -149,8 +149,8 @@ impl Store {
         require(&mut *self.reader().await?, deployment_id, id).await
     }
 
-    /// Revokes a key from `now` on, also one in the grace period of its rotation. With `app_slug` it must be a key of that
-    /// app. Without `reason` an earlier one stays.
+    /// Revokes a key from `now` on, also one in the grace period of its rotation. With `app_slug` it must be a key of
+    /// that app. Without `reason` an earlier one stays.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is none or it is revoked already, [`StoreError::Unavailable`].

@@ -1,6 +1,7 @@
 //! The store as the verifier sees it: a hash goes in, a record and the version it was read at come out.
 //!
-//! One statement reads both, so that both come from one snapshot. Decides nothing: dead keys are records like any other.
+//! One statement reads both, so that both come from one snapshot. Decides nothing: dead keys are records like any
+//! other.
 
 use crate::sqlite::Row;
 use crate::{Store, StoreError, change_log, column};

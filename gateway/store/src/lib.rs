@@ -1,8 +1,8 @@
 //! Apps, keys, schemes, deployments and the change log, in SQL. The only user of SQL.
 //!
 //! It decides what needs the database: what exists, what is unique, what refers to what, and the order of all changes.
-//! It knows nothing of HTTP, of secrets (only their hashes), or of what a key may do; the control API validates before it
-//! calls, and the verifier asks through [`portcullis_verify::KeySource`].
+//! It knows nothing of HTTP, of secrets (only their hashes), or of what a key may do; the control API validates before
+//! it calls, and the verifier asks through [`portcullis_verify::KeySource`].
 
 mod app;
 pub mod change_log;

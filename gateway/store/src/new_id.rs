@@ -1,7 +1,7 @@
 //! New ids: positive 63-bit numbers, 41 bits of milliseconds since 2025 above 22 random bits, ever rising.
 //!
-//! Counted ids would tell strangers how many keys there are, and a restored backup would hand the lost ones out a second
-//! time; these do neither. Order by id is order of creation. Callers are the `create_*` calls.
+//! Counted ids would tell strangers how many keys there are, and a restored backup would hand the lost ones out a
+//! second time; these do neither. Order by id is order of creation. Callers are the `create_*` calls.
 
 use crate::StoreError;
 use crate::sqlite::Connection;
@@ -12,7 +12,8 @@ const MILLISECONDS_MAX: i64 = (1 << (63 - RANDOM_BITS)) - 1;
 /// 2025-01-01T00:00:00Z.
 const START_MS: i64 = 1_735_689_600_000;
 
-/// An id that was never given out, by this process or another. While the clock stands or is set back, ids are counted on.
+/// An id that was never given out, by this process or another. While the clock stands or is set back, ids are counted
+/// on.
 pub(crate) async fn take(connection: &mut Connection, now: Timestamp) -> Result<i64, StoreError> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(StoreError::unavailable)?;

@@ -1,7 +1,7 @@
 //! Rotation: a key gets a new secret under a new id, and the old one dies at once or after a grace period.
 //!
-//! One transaction with two entries in the change log, the old hash's and the new one's: a cache that knew the old key must
-//! forget it, and one that was asked for the new hash before must forget that it did not exist.
+//! One transaction with two entries in the change log, the old hash's and the new one's: a cache that knew the old key
+//! must forget it, and one that was asked for the new hash before must forget that it did not exist.
 
 use crate::change_log::Event;
 use crate::entity::{Key, NewSecret};
@@ -20,9 +20,9 @@ impl Store {
     /// Permissions that the app has dropped since stay with the key; they are cut off when a request is decided.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no such key, or it is revoked, or its app is deleted; [`StoreError::Invalid`] if
-    /// it is expired, or was rotated and is in its grace period (its successor can be rotated), or `grace` ends past the
-    /// end of time; [`StoreError::PrefixChanged`]; [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`] if there is no such key, or it is revoked, or its app is deleted;
+    /// [`StoreError::Invalid`] if it is expired, or was rotated and is in its grace period (its successor can be
+    /// rotated), or `grace` ends past the end of time; [`StoreError::PrefixChanged`]; [`StoreError::Unavailable`].
     pub async fn rotate_key(
         &self,
         deployment_id: DeploymentId,
@@ -70,7 +70,8 @@ impl Store {
         .execute(write.connection())
         .await?;
         sqlx::query(
-            "UPDATE keys SET rotated_to = $1, revoked_at_us = $2, revoked_reason = $3, updated_at_us = $4 WHERE id = $5",
+            "UPDATE keys SET rotated_to = $1, revoked_at_us = $2, revoked_reason = $3, updated_at_us = $4
+             WHERE id = $5",
         )
         .bind(new_id.0)
         .bind(revoked_at.as_microsecond())

@@ -128,8 +128,8 @@ fn scheme_of(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 
-/// Creates the file if it is missing, readable by its owner only: it holds hashes and metadata. SQLite gives the files it
-/// puts beside it the same mode.
+/// Creates the file if it is missing, readable by its owner only: it holds hashes and metadata. SQLite gives the files
+/// it puts beside it the same mode.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);

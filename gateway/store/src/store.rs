@@ -1,7 +1,7 @@
 //! The store itself: one open database, shared by all who clone it.
 //!
-//! Knows how to begin a read and a write, and nothing of any entity: what can be read and written is in the file of each
-//! entity. The server opens it; the control API and, through `KeySource`, the verifier call it.
+//! Knows how to begin a read and a write, and nothing of any entity: what can be read and written is in the file of
+//! each entity. The server opens it; the control API and, through `KeySource`, the verifier call it.
 
 use crate::sqlite::{Database, Reader};
 use crate::write::Write;
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 /// An open store. Clones share it.
 ///
-/// Every call that changes something takes part in one queue of writers, commits with its entries in the change log, and
-/// is durable when it returns. Other processes may have the same file open.
+/// Every call that changes something takes part in one queue of writers, commits with its entries in the change log,
+/// and is durable when it returns. Other processes may have the same file open.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

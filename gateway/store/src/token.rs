@@ -1,7 +1,7 @@
 //! Management and gateway tokens: hashes, and which deployment each opens.
 //!
-//! Never sees a token itself; the control API makes and hashes them. A look-up compares hashes of high-entropy secrets in
-//! an index, so its timing tells nothing about a token.
+//! Never sees a token itself; the control API makes and hashes them. A look-up compares hashes of high-entropy secrets
+//! in an index, so its timing tells nothing about a token.
 
 use crate::change_log::Event;
 use crate::entity::{Deployment, Token, TokenKind};
@@ -26,8 +26,8 @@ impl Store {
     /// Stores a new token.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] without such a deployment, [`StoreError::Duplicate`] if the token was ever stored before
-    /// (also a revoked one), [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`] without such a deployment, [`StoreError::Duplicate`] if the token was ever stored
+    /// before (also a revoked one), [`StoreError::Unavailable`].
     pub async fn create_token(
         &self,
         deployment_id: DeploymentId,
@@ -111,8 +111,9 @@ impl Store {
         Ok(Some((token, deployment)))
     }
 
-    /// How many tokens of this kind were ever stored, in all deployments and including revoked ones: 0 means that this is
-    /// the first start. Revoking the last one is no first start, or a restart would bring back a leaked bootstrap token.
+    /// How many tokens of this kind were ever stored, in all deployments and including revoked ones: 0 means that this
+    /// is the first start. Revoking the last one is no first start, or a restart would bring back a leaked bootstrap
+    /// token.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -1,7 +1,7 @@
 //! One mutation: a write transaction that cannot be committed without its entries in the change log.
 //!
-//! Knows no entity. The revision is taken with the last statements of the transaction, from the one row that all writers
-//! lock, so that commit order is revision order without gaps.
+//! Knows no entity. The revision is taken with the last statements of the transaction, from the one row that all
+//! writers lock, so that commit order is revision order without gaps.
 
 use crate::change_log::{self, Event};
 use crate::sqlite::{Connection, Transaction};
@@ -26,8 +26,8 @@ impl Write {
         &mut self.transaction
     }
 
-    /// Writes `events` to the change log, one revision each and in this order, and commits. The version answered is that of
-    /// the last one.
+    /// Writes `events` to the change log, one revision each and in this order, and commits. The version answered is
+    /// that of the last one.
     pub(crate) async fn commit<T>(
         mut self,
         deployment_id: DeploymentId,

@@ -191,7 +191,8 @@ async fn a_commit_wakes_who_waits_for_it() {
     assert!(!committed.has_changed().unwrap());
 }
 
-/// However far a call came before its caller hung up: if it committed, whoever waits is woken; if not, nothing is left of it.
+/// However far a call came before its caller hung up: if it committed, whoever waits is woken; if not, nothing is left
+/// of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_caller_who_hangs_up_loses_no_commit() {
     let it = fresh().await;

@@ -88,8 +88,8 @@ async fn a_scheme_in_use_names_its_users() {
     refused(
         it.store.delete_scheme(it.deployment, "used").await,
         &format!(
-            "the rate-limit scheme `used` is in use by the app `a`, the app `b`, the app `c`, the key {} of the app `a` \
-             and 1 more",
+            "the rate-limit scheme `used` is in use by the app `a`, the app `b`, the app `c`, the key {} of the \
+             app `a` and 1 more",
             key.id
         ),
     );
