@@ -11,9 +11,13 @@ use portcullis_verify::{
 use sqlx::Row as _;
 
 /// One row always: the version, and beside it the key if there is one.
+///
+/// A revocation that has begun is told as one that always held: a gateway whose wall clock is set back must not admit the
+/// key again. Only the end of a grace period is told as a time.
 const RECORD_AND_VERSION: &str =
     "SELECT head.epoch, head.revision, k.id, k.lineage_id, k.deployment_id, k.name, k.permissions, k.metadata,
-            COALESCE(k.owner_user_id, a.user_id) AS owner_user_id, k.expires_at_us, k.revoked_at_us,
+            COALESCE(k.owner_user_id, a.user_id) AS owner_user_id, k.expires_at_us,
+            CASE WHEN k.revoked_at_us <= k.updated_at_us THEN 0 ELSE k.revoked_at_us END AS revoked_at_us,
             a.id AS app_id, a.slug AS app_slug, a.organization_id, a.workspace_id,
             a.is_active AND a.deleted_at_us IS NULL AS app_is_active, a.permissions AS app_permissions,
             a.resources AS app_resources, s.id AS scheme_id, s.rules AS scheme_rules

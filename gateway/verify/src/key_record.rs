@@ -32,7 +32,8 @@ pub struct KeyRecord {
     pub workspace_id: Option<i64>,
     /// Microseconds since the Unix epoch after which the key no longer opens anything.
     pub expires_at_us: Option<i64>,
-    /// Microseconds since the Unix epoch from which the key is revoked; in the future during a rotation's grace period.
+    /// Microseconds since the Unix epoch from which the key is revoked: the end of a rotation's grace period, or 0 for a
+    /// revocation that holds whatever the wall clock says.
     pub revoked_at_us: Option<i64>,
     /// The rate-limit scheme that holds: the key's own, else its app's. `None`: the gateway's default rules hold.
     pub scheme: Option<SchemeRecord>,
