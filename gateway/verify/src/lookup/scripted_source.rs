@@ -2,7 +2,11 @@
 
 use crate::{AppId, AppRecord, DeploymentId, Fetched, KeyHash, KeyId, KeyRecord, KeySource, SourceError, Version};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The source; every call becomes a [`Call`] on the other end.
 pub(crate) struct ScriptedSource(mpsc::UnboundedSender<Call>);
@@ -37,9 +41,13 @@ impl KeySource for ScriptedSource {
 }
 
 impl Script {
-    /// Waits for the next call.
+    /// Waits for the next call; not for ever, so that a call that never comes fails the test.
     pub(crate) async fn call(&self) -> Call {
-        self.0.lock().await.recv().await.unwrap()
+        let mut calls = self.0.lock().await;
+        tokio::time::timeout(PATIENCE, calls.recv())
+            .await
+            .expect("the source was not asked")
+            .unwrap()
     }
 
     /// The next call, if there is one already.

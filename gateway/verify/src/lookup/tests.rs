@@ -1,4 +1,4 @@
-use super::scripted_source::{Script, record, scripted};
+use super::scripted_source::{PATIENCE, Script, record, scripted};
 use super::*;
 use crate::{AppId, DeploymentId, Fetched, KeyId, KeyRecord, ManualClock, SchemeId, SchemeRecord, SourceError};
 use std::future::Future;
@@ -61,7 +61,11 @@ fn is_live(found: &Found) -> bool {
 impl Fixture {
     fn ask(&self, hash: KeyHash) -> JoinHandle<Result<Found, SourceError>> {
         let lookup = Arc::clone(&self.lookup);
-        tokio::spawn(async move { lookup.fill(&hash).await })
+        tokio::spawn(async move {
+            tokio::time::timeout(PATIENCE, lookup.fill(&hash))
+                .await
+                .expect("stranded")
+        })
     }
 
     fn held(&self, hash: KeyHash) -> Option<Found> {
