@@ -43,17 +43,13 @@ pub(crate) const REFUSALS: &[&str] = &[
 /// What went wrong at an upstream.
 pub(crate) const UPSTREAM_ERRORS: &[&str] = &[
     "unreachable",
-    "timeout",
     "connect_refused",
     "connect_timeout",
-    "dns",
     "tls",
     "read_timeout",
     "write_timeout",
     "reset",
     "protocol",
-    "upstream_unreachable",
-    "upstream_timeout",
     OTHER,
 ];
 
