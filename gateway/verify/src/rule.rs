@@ -3,18 +3,18 @@
 //! Counting is not here; `portcullis-limits` counts. The control API validates with [`Rule::validate`], the cache compiles
 //! with [`RuleSet::compile`].
 
+mod endpoints;
+mod fault;
 #[cfg(test)]
 mod tests;
+
+pub use endpoints::{EndpointPattern, Endpoints};
+pub use fault::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, RuleFault};
 
 use crate::SchemeId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
-
-/// Most entries in one rule's endpoints: each is compared on every request that the rule is asked about.
-pub const ENDPOINTS_MAX: usize = 256;
-/// Longest endpoint, in bytes.
-pub const ENDPOINT_BYTES_MAX: usize = 2048;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -120,110 +120,7 @@ pub struct Rule {
     pub priority: Option<i32>,
 }
 
-/// Why a rule is refused. The text names the field, the value and the bound, and is meant for the rule's author.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RuleFault {
-    /// The window is shorter or longer than its unit allows.
-    #[error("`duration` is {value}, but with the unit `{}` it must be {}", unit.name(), Bounds(unit.duration_max()))]
-    Duration {
-        /// The rule's unit.
-        unit: Unit,
-        /// The rule's duration.
-        value: i32,
-    },
-    /// The limit admits nothing.
-    #[error("`max_requests` is {value}, but it must be from 1 to 2147483647")]
-    MaxRequests {
-        /// The rule's limit.
-        value: i32,
-    },
-    /// Too many endpoints.
-    #[error("`endpoints` has {count} entries, but at most {ENDPOINTS_MAX} are allowed")]
-    EndpointCount {
-        /// How many there are.
-        count: usize,
-    },
-    /// An endpoint that is too long to ever be looked at.
-    #[error("`endpoints[{index}]` has {bytes} bytes, but at most {ENDPOINT_BYTES_MAX} are allowed")]
-    EndpointLength {
-        /// Which one, counted from 0.
-        index: usize,
-        /// Its length.
-        bytes: usize,
-    },
-    /// An endpoint of another shape than the three that there are.
-    #[error(
-        "`endpoints[{index}]` is {value:?}, but it must be `*`, a path such as `/v1/invoices`, or a prefix such as `/v1/*`"
-    )]
-    Endpoint {
-        /// Which one, counted from 0.
-        index: usize,
-        /// The entry.
-        value: String,
-    },
-}
-
-impl RuleFault {
-    /// The field of the rule that is at fault.
-    #[must_use]
-    pub fn field(&self) -> &'static str {
-        match self {
-            RuleFault::Duration { .. } => "duration",
-            RuleFault::MaxRequests { .. } => "max_requests",
-            RuleFault::EndpointCount { .. } | RuleFault::EndpointLength { .. } | RuleFault::Endpoint { .. } => {
-                "endpoints"
-            }
-        }
-    }
-}
-
-/// Writes the durations from 1 to this one.
-struct Bounds(i32);
-
-impl fmt::Display for Bounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("1"),
-            max => write!(f, "from 1 to {max}"),
-        }
-    }
-}
-
 impl Rule {
-    /// Whether every field is within its bounds; the first that is not, otherwise.
-    pub fn validate(&self) -> Result<(), RuleFault> {
-        if !(1..=self.unit.duration_max()).contains(&self.duration) {
-            return Err(RuleFault::Duration {
-                unit: self.unit,
-                value: self.duration,
-            });
-        }
-        if self.max_requests < 1 {
-            return Err(RuleFault::MaxRequests {
-                value: self.max_requests,
-            });
-        }
-        let endpoints = self.endpoints.as_deref().unwrap_or_default();
-        if endpoints.len() > ENDPOINTS_MAX {
-            return Err(RuleFault::EndpointCount { count: endpoints.len() });
-        }
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            if endpoint.len() > ENDPOINT_BYTES_MAX {
-                return Err(RuleFault::EndpointLength {
-                    index,
-                    bytes: endpoint.len(),
-                });
-            }
-            if EndpointEntry::parse(endpoint).is_none() {
-                return Err(RuleFault::Endpoint {
-                    index,
-                    value: endpoint.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn window(&self) -> Window {
         let length = u64::try_from(self.duration.clamp(1, self.unit.duration_max())).unwrap_or(1);
         let unit_us = match self.unit {
@@ -327,87 +224,4 @@ pub struct CompiledRule {
     pub endpoints: Endpoints,
     /// Index in the stored list. With mode and endpoints it is the identity of the rule's counters across edits.
     pub position: u16,
-}
-
-/// The paths a rule holds for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoints {
-    /// Every path.
-    Every,
-    /// Any of these.
-    Any(Box<[EndpointPattern]>),
-}
-
-/// One entry of a rule's endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndpointPattern {
-    /// This path exactly.
-    Exact(Box<str>),
-    /// Every path below this one (`/v1/*` holds `/v1/` here and matches `/v1/` and `/v1/x`, not `/v1` and not `/v1x`).
-    Below(Box<str>),
-}
-
-impl Endpoints {
-    fn compile(entries: &[String]) -> Endpoints {
-        let mut patterns = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match EndpointEntry::parse(entry) {
-                Some(EndpointEntry::Pattern(pattern)) => patterns.push(pattern),
-                Some(EndpointEntry::Every) | None => return Endpoints::Every,
-            }
-        }
-        if patterns.is_empty() {
-            Endpoints::Every
-        } else {
-            Endpoints::Any(patterns.into_boxed_slice())
-        }
-    }
-
-    /// Whether the rule holds for a request to `path`, which starts with `/` and has no query.
-    #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
-        match self {
-            Endpoints::Every => true,
-            Endpoints::Any(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
-        }
-    }
-}
-
-impl EndpointPattern {
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            EndpointPattern::Exact(exact) => path == &**exact,
-            EndpointPattern::Below(prefix) => path.starts_with(&**prefix),
-        }
-    }
-}
-
-/// One entry of a rule's endpoints, as read.
-enum EndpointEntry {
-    Every,
-    Pattern(EndpointPattern),
-}
-
-impl EndpointEntry {
-    /// `None` when the entry has none of the three shapes. A `*` elsewhere, a query or white space would never match a path:
-    /// its author meant something that the rule would not do.
-    fn parse(entry: &str) -> Option<EndpointEntry> {
-        if entry == "*" {
-            return Some(EndpointEntry::Every);
-        }
-        let (path, is_prefix) = match entry.strip_suffix('*') {
-            Some(prefix) if prefix.ends_with('/') => (prefix, true),
-            Some(_) => return None,
-            None => (entry, false),
-        };
-        let strange = |c: char| matches!(c, '*' | '?' | '#') || c.is_whitespace() || c.is_control();
-        if !path.starts_with('/') || path.contains(strange) {
-            return None;
-        }
-        Some(EndpointEntry::Pattern(if is_prefix {
-            EndpointPattern::Below(path.into())
-        } else {
-            EndpointPattern::Exact(path.into())
-        }))
-    }
 }
