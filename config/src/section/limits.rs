@@ -5,6 +5,9 @@ use crate::reader::{Field, Reader};
 use crate::settings::Limits;
 use portcullis_verify::{Mode, Rule, Unit};
 
+/// Most default rules, as many as a scheme may have.
+const RULES_MAX: usize = 32;
+
 const UNITS: [(&str, Unit); 8] = [
     ("millisecond", Unit::Millisecond),
     ("second", Unit::Second),
@@ -26,9 +29,16 @@ const MODES: [(&str, Mode); 5] = [
 
 pub(crate) fn read(section: &mut Reader<'_>, limits: &mut Limits) {
     section.read("store", &mut limits.store, |field| field.parse(store));
-    section.read("default_rules", &mut limits.default_rules, |field| {
+    let rules_are_sound = section.read("default_rules", &mut limits.default_rules, |field| {
         field.list(|field| field.table(rule))
     });
+    let count = limits.default_rules.len();
+    if rules_are_sound && count > RULES_MAX {
+        section.fault(
+            "default_rules",
+            format!("has {count} rules, but at most {RULES_MAX}: each costs every request"),
+        );
+    }
     section.read("counters_max", &mut limits.counters_max, |field| {
         field.integer(1..=ENTRIES_MAX)
     });

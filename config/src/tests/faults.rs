@@ -706,6 +706,12 @@ fn default_rules_keep_their_bounds() {
         (1, "limits.default_rules[0].duration"),
         "{faults}"
     );
+    let many = rule("unit = \"minute\"\nduration = 1\nmax_requests = 1").repeat(33);
+    let faults = read(&many).unwrap_err().to_string();
+    assert_eq!(
+        faults,
+        "p.toml:1:10: limits.default_rules: has 33 rules, but at most 32: each costs every request"
+    );
     assert_eq!(read("[limits]\ndefault_rules = []\n").unwrap().limits.default_rules, []);
 }
 
