@@ -1,0 +1,221 @@
+//! The life of one connection: PROXY protocol, TLS, then requests until it is idle for too long, done or draining.
+//!
+//! It decides how long each step may take and how much may arrive; what a request means is [`crate::flow`]'s business.
+//! The accept loop of [`crate::listener`] calls it once per connection.
+
+use crate::client_stream::{ClientStream, HeadFault};
+use crate::flow::Flow;
+use crate::listener::ListenerProfile;
+use crate::proxy_protocol::{self, Announced};
+use crate::reply;
+use crate::transport::{Socket, Transport};
+use bytes::BytesMut;
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_proxy::HttpProxy;
+use portcullis_config::settings;
+use portcullis_http::Refusal;
+use portcullis_record::{Metrics, Surface};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves connections.
+pub(crate) struct ConnectionServer {
+    /// The requests' way.
+    pub(crate) proxy: Arc<HttpProxy<Flow>>,
+    /// Where connections are counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// How long and how much.
+    pub(crate) limits: ConnectionLimits,
+    /// True once the gateway drains: requests under way are finished, others are not begun.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// Fires when the drain took too long.
+    pub(crate) kill: CancellationToken,
+}
+
+/// Bounds of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// Total time for a head, and for the handshakes before the first one.
+    header_timeout: Duration,
+    keepalive_timeout: Duration,
+    /// 0 means no limit.
+    keepalive_requests: u32,
+    header_bytes_max: usize,
+}
+
+impl From<&settings::Gateway> for ConnectionLimits {
+    fn from(gateway: &settings::Gateway) -> ConnectionLimits {
+        ConnectionLimits {
+            header_timeout: gateway.header_timeout,
+            keepalive_timeout: gateway.keepalive_timeout,
+            keepalive_requests: gateway.keepalive_requests,
+            header_bytes_max: gateway.header_bytes_max,
+        }
+    }
+}
+
+/// Why a request will not be served.
+enum NoHead {
+    /// There is nobody to answer, or nothing to say.
+    Leave,
+    /// The client is told.
+    Refuse(Refusal),
+}
+
+impl ConnectionServer {
+    /// Serves one connection until it ends.
+    pub(crate) async fn serve(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile) {
+        let _counted = self.metrics.connection(Surface::Proxy);
+        tokio::select! {
+            biased;
+            () = self.kill.cancelled() => {}
+            () = self.live(socket, peer, profile) => {}
+        }
+    }
+
+    async fn live(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile) {
+        let established = tokio::time::timeout(self.limits.header_timeout, self.establish(socket, peer, profile)).await;
+        let Some(stream) = established.ok().flatten() else {
+            return;
+        };
+        if stream.negotiated_http2() || profile.h2c {
+            self.choose_protocol(stream).await;
+        } else {
+            self.serve_http1(Box::new(stream)).await;
+        }
+    }
+
+    /// The handshakes. A connection that does not start as its listener demands is closed without a word.
+    async fn establish(
+        &self,
+        mut socket: TcpStream,
+        mut peer: SocketAddr,
+        profile: &ListenerProfile,
+    ) -> Option<ClientStream> {
+        socket.set_nodelay(true).ok()?;
+        let id = socket.as_raw_fd();
+        let local = socket.local_addr().ok();
+        let mut ahead = BytesMut::new();
+        if profile.proxy_protocol {
+            match proxy_protocol::read(&mut socket, &mut ahead).await {
+                Ok(Announced::Client(client)) => peer = client,
+                Ok(Announced::Local) => {}
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a connection without a valid PROXY protocol header is closed");
+                    return None;
+                }
+            }
+        }
+        let socket = Socket::new(socket, ahead);
+        let transport = match &profile.tls {
+            None => Transport::Plain(socket),
+            Some(acceptor) => match Transport::accept_tls(acceptor, socket).await {
+                Ok(transport) => transport,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a TLS handshake failed");
+                    return None;
+                }
+            },
+        };
+        Some(ClientStream::new(transport, id, peer, local))
+    }
+
+    async fn choose_protocol(&self, mut stream: ClientStream) {
+        let must_be_http2 = stream.negotiated_http2();
+        let preface = tokio::time::timeout(self.limits.header_timeout, stream.starts_with(HTTP2_PREFACE)).await;
+        match preface {
+            Ok(Ok(true)) => self.serve_http2(stream.into_http2()).await,
+            Ok(Ok(false)) if !must_be_http2 => self.serve_http1(Box::new(stream)).await,
+            _ => {}
+        }
+    }
+
+    async fn serve_http2(&self, stream: ClientStream) {
+        // Streams are tasks of their own there; the idle timeout and the limits are in the proxy's options.
+        self.proxy.process_new(Box::new(stream), &self.draining).await;
+    }
+
+    async fn serve_http1(&self, mut stream: Box<ClientStream>) {
+        let mut served: u32 = 0;
+        loop {
+            match self.next_head(&mut stream, served == 0).await {
+                Ok(()) => {}
+                Err(NoHead::Leave) => return,
+                Err(NoHead::Refuse(refusal)) => {
+                    self.metrics.refused_before_decision(refusal.reason);
+                    return stream.answer_and_close(&reply::raw(&refusal)).await;
+                }
+            }
+            served = served.saturating_add(1);
+            let session = self.session(stream, served);
+            let Some(reused) = self.proxy.process_new_http(session, &self.draining).await else {
+                return;
+            };
+            let Ok(again) = reused.consume().0.into_any().downcast::<ClientStream>() else {
+                return;
+            };
+            stream = again;
+        }
+    }
+
+    /// Waits for a whole head: it may be long in coming on a connection that was used before, but not in arriving.
+    async fn next_head(&self, stream: &mut ClientStream, is_first: bool) -> Result<(), NoHead> {
+        if !is_first {
+            self.wait_idle(stream, self.limits.keepalive_timeout).await?;
+        }
+        let arrival = async {
+            if is_first {
+                self.wait_idle(stream, self.limits.header_timeout).await?;
+            }
+            stream
+                .head_arrives(self.limits.header_bytes_max)
+                .await
+                .map_err(NoHead::from)
+        };
+        match tokio::time::timeout(self.limits.header_timeout, arrival).await {
+            Ok(arrived) => arrived,
+            Err(_) if stream.has_begun() => Err(NoHead::Refuse(Refusal::request_timeout())),
+            Err(_) => Err(NoHead::Leave),
+        }
+    }
+
+    async fn wait_idle(&self, stream: &mut ClientStream, patience: Duration) -> Result<(), NoHead> {
+        let mut draining = self.draining.clone();
+        tokio::select! {
+            biased;
+            begun = stream.request_begins() => begun.map_err(NoHead::from),
+            _ = draining.wait_for(|draining| *draining) => Err(NoHead::Leave),
+            () = tokio::time::sleep(patience) => Err(NoHead::Leave),
+        }
+    }
+
+    fn session(&self, stream: Box<ClientStream>, served: u32) -> ServerSession {
+        let stream: Stream = stream;
+        let mut session = ServerSession::new_http1(stream);
+        if self.limits.keepalive_requests > 0 {
+            session.set_keepalive_reuses_remaining(Some(self.limits.keepalive_requests.saturating_sub(served)));
+        }
+        session
+    }
+}
+
+impl From<HeadFault> for NoHead {
+    fn from(fault: HeadFault) -> NoHead {
+        match fault {
+            HeadFault::Closed => NoHead::Leave,
+            HeadFault::TooLarge => NoHead::Refuse(Refusal::header_too_large()),
+            HeadFault::TargetTooLong => NoHead::Refuse(Refusal::uri_too_long()),
+            HeadFault::BareLineFeed => NoHead::Refuse(Refusal::bad_request("A line of the head ends without CR LF.")),
+        }
+    }
+}

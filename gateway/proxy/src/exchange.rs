@@ -1,0 +1,112 @@
+//! What is known of one request and its answer, from its head to its record.
+//!
+//! It holds what the stages of [`crate::flow`] hand on to each other and decides nothing. However the request ends, also
+//! when its client leaves and its future is dropped, it is recorded exactly once.
+
+use crate::flow::FlowParts;
+use crate::route::Route;
+use crate::upstream_pool::Attempts;
+use http::{HeaderName, HeaderValue};
+use portcullis_http::{Refusal, RequestId, request_id};
+use portcullis_record::InFlightGuard;
+use portcullis_verify::{Moment, StoredKey};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// The status recorded for an exchange whose client left before it was answered.
+const CLIENT_LEFT: u16 = 499;
+
+/// One request and its answer.
+pub(crate) struct Exchange {
+    /// The id given to the upstream and to the client.
+    pub(crate) request_id: RequestId,
+    /// The client's address, once it is known.
+    pub(crate) client: Option<IpAddr>,
+    /// The peer's forwarding headers are believed.
+    pub(crate) peer_is_trusted: bool,
+    /// The route, once it is found.
+    pub(crate) route: Option<Arc<Route>>,
+    /// The key, as far as it is known.
+    pub(crate) key: Option<Arc<StoredKey>>,
+    /// Where the key stands with its limits.
+    pub(crate) rate_limit_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The true reason of how it went: what is logged, and not always what the client is told.
+    pub(crate) outcome: &'static str,
+    /// Where it stands with its upstreams.
+    pub(crate) attempts: Attempts,
+    /// Body bytes received in the attempt under way.
+    pub(crate) body_bytes: u64,
+    /// What a stage decided to answer instead of going on, when it could not answer itself.
+    pub(crate) refusal: Option<Refusal>,
+    started: Moment,
+    method: http::Method,
+    parts: Arc<FlowParts>,
+    is_recorded: bool,
+    _in_flight: InFlightGuard,
+    _tracked: TaskTrackerToken,
+}
+
+impl Exchange {
+    /// An exchange that begins now.
+    pub(crate) fn begin(parts: &Arc<FlowParts>) -> Exchange {
+        Exchange {
+            request_id: request_id::generate(),
+            client: None,
+            peer_is_trusted: false,
+            route: None,
+            key: None,
+            rate_limit_headers: Vec::new(),
+            outcome: "client_left",
+            attempts: Attempts::default(),
+            body_bytes: 0,
+            refusal: None,
+            started: parts.now(),
+            method: http::Method::GET,
+            is_recorded: false,
+            _in_flight: parts.metrics.request_in_flight(),
+            _tracked: parts.exchanges.token(),
+            parts: Arc::clone(parts),
+        }
+    }
+
+    /// Notes the method, for the log.
+    pub(crate) fn set_method(&mut self, method: &http::Method) {
+        self.method = method.clone();
+    }
+
+    /// Records the exchange: `status` is what the client was answered, `None` if it left before.
+    pub(crate) fn record(&mut self, status: Option<u16>) {
+        if std::mem::replace(&mut self.is_recorded, true) {
+            return;
+        }
+        let status = status.unwrap_or(CLIENT_LEFT);
+        let elapsed = self.parts.elapsed(self.started);
+        self.parts.metrics.proxied(status, elapsed);
+        if self.parts.log_requests {
+            self.log(status, elapsed);
+        }
+    }
+
+    /// One line a request. Never the path or the query, where a key may stand, and never a header.
+    fn log(&self, status: u16, elapsed: Duration) {
+        tracing::info!(
+            request_id = %self.request_id,
+            method = %self.method,
+            route = self.route.as_ref().map(|route| &*route.path),
+            client = self.client.map(tracing::field::display),
+            key_id = self.key.as_ref().map(|key| key.key_id.0),
+            outcome = self.outcome,
+            status,
+            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.record(None);
+    }
+}

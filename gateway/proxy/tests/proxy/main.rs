@@ -1,0 +1,18 @@
+//! The reverse proxy over real sockets: raw clients in front, small upstreams behind, keys in memory.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod gateway;
+mod upstream;
+
+mod connections;
+mod credentials;
+mod framing;
+mod headers;
+mod limits;
+mod log;
+mod protocols;
+mod refusals;
+mod streaming;
+mod upstreams;
