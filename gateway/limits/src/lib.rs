@@ -1,1 +1,30 @@
 //! Strict sliding windows: the decimated log, calendar periods, all-or-none charging.
+//!
+//! It decides whether the rules of a key have room for one more request, and counts it. It knows nothing of keys' rights,
+//! of HTTP, or of where rules come from. The engine calls it last, through [`portcullis_verify::Limiter`].
+
+mod local;
+
+mod plan;
+
+mod subject;
+
+mod table;
+
+mod sharded_map;
+
+mod charging;
+
+mod counter;
+
+mod quota;
+
+mod tally;
+
+mod layout;
+
+mod decimated_log;
+
+mod calendar;
+
+pub use local::{LimiterSettings, LimiterStats, LocalLimiter};

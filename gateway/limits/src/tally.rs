@@ -1,0 +1,124 @@
+//! What one counter has admitted, under whatever quota it was last charged with.
+//!
+//! Decides how admissions survive an edit of their rule: what is remembered is replayed into the new shape. Knows no subject
+//! and no lock; counters hold it.
+
+use crate::calendar::{CalendarCount, PERIOD_US_MAX};
+use crate::decimated_log::{Batches, DecimatedLog, Standing};
+use crate::layout::Layout;
+use crate::quota::Quota;
+use portcullis_verify::Moment;
+
+/// Admissions, in the shape of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tally {
+    /// Under a rolling window.
+    Rolling(Layout, DecimatedLog),
+    /// Under a calendar period.
+    Calendar(CalendarCount),
+}
+
+/// The times up to which counters were forgotten. A counter that begins again must not begin before that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Floor {
+    /// Of counters over rolling windows, monotonic.
+    pub(crate) rolling_us: u64,
+    /// Of counters over calendar periods.
+    pub(crate) calendar: Option<Moment>,
+}
+
+impl Floor {
+    /// Notes that `tally`, which nothing is lost with, is forgotten at `now`.
+    pub(crate) fn raise(&mut self, tally: &Tally, now: Moment) {
+        match tally {
+            Tally::Rolling(..) => self.rolling_us = self.rolling_us.max(now.monotonic_us),
+            Tally::Calendar(_) => {
+                // A wall clock that stepped back lowers nothing, until the longest period has passed: see `CalendarCount`.
+                let stands = |floor: Moment| {
+                    now.wall_us < floor.wall_us && now.monotonic_us < floor.monotonic_us.saturating_add(PERIOD_US_MAX)
+                };
+                if !self.calendar.is_some_and(stands) {
+                    self.calendar = Some(now);
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    /// A tally that has admitted nothing.
+    pub(crate) fn fresh(quota: &Quota, floor: &Floor) -> Tally {
+        match *quota {
+            Quota::Rolling(layout) => Tally::Rolling(layout, DecimatedLog::starting_at(&layout, floor.rolling_us)),
+            Quota::Calendar { period, .. } => Tally::Calendar(
+                floor
+                    .calendar
+                    .map_or_else(|| CalendarCount::new(period), |at| CalendarCount::entered(period, at)),
+            ),
+        }
+    }
+
+    /// Microseconds until `quota` has room for one more request; `None` when it has room now.
+    pub(crate) fn wait_us(&self, quota: &Quota, now: Moment) -> Option<u64> {
+        match (self, quota) {
+            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
+                log.wait_us(layout, now.monotonic_us)
+            }
+            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
+                count.wait_us(*limit, now)
+            }
+            _ => self.replayed(quota, now).wait_us(quota, now),
+        }
+    }
+
+    /// Counts an admission for which [`Tally::wait_us`] said there is room.
+    pub(crate) fn admit(&mut self, quota: &Quota, now: Moment) {
+        match (&mut *self, quota) {
+            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
+                log.admit(wanted, now.monotonic_us);
+            }
+            (Tally::Calendar(count), Quota::Calendar { period, .. }) if count.period() == *period => count.admit(now),
+            _ => {
+                *self = self.replayed(quota, now);
+                self.admit(quota, now);
+            }
+        }
+    }
+
+    /// Where `quota` stands.
+    pub(crate) fn standing(&self, quota: &Quota, now: Moment) -> Standing {
+        match (self, quota) {
+            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
+                log.standing(layout, now.monotonic_us)
+            }
+            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
+                count.standing(*limit, now)
+            }
+            _ => self.replayed(quota, now).standing(quota, now),
+        }
+    }
+
+    /// Whether forgetting it loses nothing.
+    pub(crate) fn is_idle(&self, now: Moment) -> bool {
+        match self {
+            Tally::Rolling(layout, log) => log.is_idle(layout, now.monotonic_us),
+            Tally::Calendar(count) => count.is_over(now),
+        }
+    }
+
+    /// The same admissions in the shape of `quota`.
+    #[cold]
+    fn replayed(&self, quota: &Quota, now: Moment) -> Tally {
+        let batches: Batches = match self {
+            Tally::Rolling(layout, log) => log.batches(layout),
+            Tally::Calendar(count) => count.batches(),
+        };
+        match *quota {
+            Quota::Rolling(layout) => Tally::Rolling(layout, DecimatedLog::replay(&layout, &batches, now.monotonic_us)),
+            Quota::Calendar { period, .. } => Tally::Calendar(CalendarCount::replay(period, &batches, now)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
