@@ -239,7 +239,7 @@ pub struct Route {
 pub struct Upstream {
     /// True for `https`: the certificate is always verified.
     pub tls: bool,
-    /// Host name or address.
+    /// Host name or address in lower case; IPv6 without brackets.
     pub host: String,
     /// Port; 80 or 443 by default.
     pub port: u16,

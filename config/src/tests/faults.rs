@@ -764,4 +764,50 @@ proptest! {
         let environment = variables.iter().map(|name| ((*name).to_owned(), value.clone()));
         let _ = crate::parse(std::path::Path::new("p.toml"), &bytes, environment);
     }
+
+    /// Every key of the reference with values that are not meant for it.
+    #[test]
+    fn no_value_ends_the_process(values in prop::collection::vec((any_value(), any::<bool>()), 60)) {
+        let mut values = values.into_iter().cycle();
+        let text: Vec<String> = include_str!("../../reference.toml")
+            .lines()
+            .map(|line| match (line.split_once(" = "), values.next()) {
+                (Some((key, _)), Some((value, true))) if !key.starts_with("# ") => format!("{key} = {value}"),
+                _ => line.to_owned(),
+            })
+            .collect();
+        if let Err(faults) = read(&text.join("\n")) {
+            for fault in &faults.0 {
+                prop_assert!(!fault.to_string().contains('\n'), "{}", fault);
+                prop_assert!(fault.line.is_some_and(|line| line <= text.len()), "{}", fault);
+            }
+        }
+    }
+}
+
+/// A TOML value of any type, more or less like those that settings take.
+fn any_value() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        "[ -~]{0,12}",
+        ".{0,6}",
+        "[0-9]{1,20}(ms|s|m|h|KiB|GiB)?",
+        "https?://[a-z0-9.:@/\\[\\]-]{0,12}",
+        "(header|query|cookie):[!-~]{0,8}",
+        "[0-9a-f:.]{1,12}(:[0-9]{1,5}|/[0-9]{1,3})?",
+        "/[a-z./;%*]{0,8}",
+    ];
+    let scalar = prop_oneof![
+        text.prop_map(|text| toml_edit::Value::from(text).to_string()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<bool>().prop_map(|truth| truth.to_string()),
+        Just("1.5".to_owned()),
+        Just("2026-11-21".to_owned()),
+    ];
+    scalar.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(", "))),
+            prop::sample::select(vec!["address", "tls", "cert", "upstreams", "unit"])
+                .prop_flat_map(move |key| inner.clone().prop_map(move |value| format!("{{ {key} = {value} }}"))),
+        ]
+    })
 }

@@ -14,16 +14,12 @@ use serde::Deserialize;
 
 /// Apps: what keys are issued under.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Apps: what keys are issued under. An app bounds what its keys may do (permissions, resources), names \
-                  the limits that hold for them (a scheme), and can stop them all at once.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         portcullis apps create internal-api --name 'Internal API' --prefix sk_live --permission users:read,users:write\n  \
         portcullis apps update internal-api --scheme standard\n  \
         portcullis apps update internal-api --inactive       stops every key of the app at once\n  \
         portcullis apps list --all --output json\n\n\
-        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file."
-)]
+        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file.")]
 pub struct Apps {
     #[command(flatten)]
     connection: Connection,

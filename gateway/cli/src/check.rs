@@ -9,9 +9,6 @@ use std::path::PathBuf;
 /// Reads a configuration file and the environment's settings without starting anything.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Reads a configuration file and the settings of the environment (PORTCULLIS__SECTION__KEY) as `serve` \
-                  would, without starting anything. Every fault is printed as FILE:LINE:COLUMN: KEY: MESSAGE.\n\n\
-                  Exit codes: 0 it is good, 2 it is not.",
     after_help = "Examples:\n  portcullis check --config portcullis.toml\n  portcullis check          the environment over the defaults"
 )]
 pub struct Check {

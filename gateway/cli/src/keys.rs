@@ -20,17 +20,13 @@ use serde_json::{Map, Value};
 
 /// API keys: issue, list, revoke, rotate.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "API keys: issue, list, revoke, rotate. A key belongs to one app; its secret is shown once, when it is \
-                  created or rotated, and only a hash of it is kept.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         portcullis keys create internal-api --name 'Acme production' --permission users:read --expires 90d\n  \
         KEY=$(portcullis keys create internal-api --name ci)     the secret alone goes to standard output\n  \
         portcullis keys list internal-api\n  \
         portcullis keys rotate internal-api 42 --grace 1h        both secrets work for an hour\n  \
         portcullis keys revoke internal-api 42 --reason leaked   refused from the answer on\n\n\
-        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file."
-)]
+        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file.")]
 pub struct Keys {
     #[command(flatten)]
     connection: Connection,

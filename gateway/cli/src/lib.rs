@@ -28,14 +28,32 @@ use surroundings::Surroundings;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Apps: what keys are issued under
+    ///
+    /// An app bounds what its keys may do (permissions, resources), names the limits that hold for them (a scheme), and can
+    /// stop them all at once.
     Apps(apps::Apps),
     /// API keys: issue, list, revoke, rotate
+    ///
+    /// A key belongs to one app. Its secret is shown once, when it is created or rotated; only a hash of it is kept.
     Keys(keys::Keys),
     /// Rate-limit schemes: rules that apps and keys share
+    ///
+    /// A key's own scheme holds for it, else its app's, else the gateway's default rules. No window ever admits more than
+    /// its rule says.
     Schemes(schemes::Schemes),
     /// What a gateway would decide about a key, and the true reason; the key comes from standard input
+    ///
+    /// Asks the control API; asking charges nothing. A caller of the gateway is only told `key_invalid`; this tells whether
+    /// the key is malformed, unknown, revoked or expired, or its app inactive.
+    ///
+    /// Exit codes: 0 the key is good, 1 it is not (or the API could not be asked), 2 bad usage.
     Verify(verify::Verify),
     /// Every fault of a configuration file, with line and column
+    ///
+    /// Reads the file and the settings of the environment (PORTCULLIS__SECTION__KEY) as `serve` would, without starting
+    /// anything. Every fault is printed as FILE:LINE:COLUMN: KEY: MESSAGE.
+    ///
+    /// Exit codes: 0 it is good, 2 it is not.
     Check(check::Check),
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub(crate) const HELP: &str = "\
 Rules: COUNT/[DURATION]UNIT [MODE] [PATH...] [priority=N]
   COUNT     requests admitted per window
-  UNIT      millisecond, second, minute, hour, day; calendar_day, month (30 days), calendar_month (alone)
+  UNIT      millisecond, second, minute, hour, day, calendar_day, month (30 days), calendar_month
   DURATION  window in units, 1 when left out: 100/10minute
   MODE      whose requests count together: per_key, per_ip, per_app, per_key_and_ip, per_app_and_ip;
             per_app when left out

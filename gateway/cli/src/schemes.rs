@@ -18,8 +18,6 @@ use std::path::{Path, PathBuf};
 /// Rate-limit schemes: rules that apps and keys share.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Rate-limit schemes: rules that apps and keys share. A key's own scheme holds for it, else its app's, \
-                  else the gateway's default rules. No window ever admits more than its rule says.",
     after_help = format!("Examples:\n  \
         portcullis schemes create standard --name Standard --rule '100/minute per_key' --rule '5000/day'\n  \
         portcullis schemes create search --name Search --rule '10/second per_ip /v1/search /v1/suggest/* priority=1'\n  \

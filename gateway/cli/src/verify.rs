@@ -22,17 +22,11 @@ const INPUT_BYTES_MAX: u64 = 16 << 10;
 
 /// What a gateway would decide about a key, and the true reason.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Reads a key from standard input and asks the control API what a gateway would decide about it now, and \
-                  why. Asking charges nothing. A caller of the gateway is only told `key_invalid`; this tells whether \
-                  the key is malformed, unknown, revoked, expired, or its app inactive.\n\n\
-                  Exit codes: 0 the key is good, 1 it is not (or the API could not be asked), 2 bad usage.",
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
         portcullis verify < key.txt\n  \
         printf %s \"$KEY\" | portcullis verify\n  \
         printf %s \"$KEY\" | portcullis verify --output json\n\n\
-        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file."
-)]
+        The management token comes from PORTCULLIS_TOKEN, or from a file named with --token-file.")]
 pub struct Verify {
     #[command(flatten)]
     connection: Connection,

@@ -275,6 +275,13 @@ async fn a_reader_who_leaves_is_no_failure_unless_a_secret_is_lost() {
 #[test]
 fn what_cannot_be_typed_is_refused_with_words() {
     Line::command().debug_assert();
+    let help = <Line as clap::Parser>::try_parse_from(["portcullis", "verify", "--help"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        help.contains("Exit codes: 0 the key is good") && help.contains("portcullis verify < key.txt"),
+        "{help}"
+    );
     for (line, expected) in [
         (vec!["apps", "show", "../keys"], "a slug is 1 to 64"),
         (vec!["apps", "show", ".."], "a slug is 1 to 64"),
