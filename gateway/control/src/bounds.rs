@@ -2,6 +2,9 @@
 //!
 //! Pure: no store, no request, no field names. [`crate::wire`] says which bound holds for which field.
 
+#[cfg(test)]
+mod tests;
+
 use crate::fault::{Bounded, Broken};
 use jiff::Timestamp;
 use portcullis_store::entity::JsonObject;

@@ -66,11 +66,6 @@ impl ApiError {
         )
     }
 
-    /// The deployment has no such app.
-    pub(crate) fn no_such_app() -> ApiError {
-        ApiError::refused(ErrorCode::NoSuchApp, "This deployment has no app with this slug.")
-    }
-
     /// There is no such key, or it is revoked already.
     pub(crate) fn no_such_key() -> ApiError {
         ApiError::refused(ErrorCode::NoSuchKey, "There is no such key, or it is revoked already.")

@@ -57,7 +57,7 @@ error_codes! {
     WrongMediaType = 41500, "The body must be sent with Content-Type application/json.";
     TooManyFailures = 42900, "This address sent too many wrong tokens; Retry-After says when to try again.";
     Internal = 50000, "The server failed; its log has the cause under the answer's X-Request-ID.";
-    StoreUnavailable = 50300, "The store cannot be asked; nothing was changed unless a retry says so.";
+    StoreUnavailable = 50300, "The store cannot be asked; read before you retry, since a change may have been made.";
     NotConfirmed = 50301, "The change is committed but not yet confirmed as applied.";
     TooSlow = 50302, "The request took too long; whether it changed anything is not known.";
 }

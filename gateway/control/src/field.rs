@@ -6,6 +6,9 @@ use crate::fault::Broken;
 use crate::wire::{RateLimitMode, RateLimitUnit};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A field of a request.
 #[derive(Debug, Default)]
@@ -93,6 +96,18 @@ impl FromJson for serde_json::Map<String, Value> {
 /// An id as callers may send it: a string or a number. An empty string stands for no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id(pub(crate) Option<i64>);
+
+impl PartialSchema for Id {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
+            .pattern(Some("^[1-9][0-9]{0,18}$"))
+            .description(Some("A positive 64-bit integer, as a string or as a number."))
+            .into()
+    }
+}
+
+impl ToSchema for Id {}
 
 impl FromJson for Id {
     fn from_json(value: Value) -> Result<Self, Vec<Broken>> {

@@ -4,6 +4,9 @@
 //! tailer has come past their change, so that neither a caller who hangs up nor a commit of unknown outcome loses one. The
 //! server starts it before anything that answers.
 
+#[cfg(test)]
+mod tests;
+
 use portcullis_store::{Changes, Store, StoreError};
 use portcullis_verify::{Change, Verifier, Version};
 use std::sync::Arc;
@@ -58,31 +61,39 @@ impl TailerHandle {
     }
 
     /// Waits until the log was first read. From then on no sink can miss a change.
-    pub async fn synchronised(&mut self) -> Result<(), TailerEnded> {
-        let read = self.applied.wait_for(|applied| *applied != NOTHING_YET).await;
-        read.map(drop).map_err(|_| TailerEnded)
+    pub async fn synchronised(&self) -> Result<(), TailerEnded> {
+        let read = self
+            .applied
+            .clone()
+            .wait_for(|applied| *applied != NOTHING_YET)
+            .await
+            .map(drop);
+        read.map_err(|_| TailerEnded)
     }
 
-    /// Waits until every sink has heard of every change up to `version`, or of a reset to another history, after which
-    /// nothing older is used either. Callers bound the wait.
+    /// Waits until every sink has heard of every change up to `version`. Callers bound the wait: a version of a history that
+    /// is not the log's is never reached.
     pub async fn wait_for(&self, version: Version) -> Result<(), TailerEnded> {
-        let is_applied =
-            |applied: &Version| applied.covers(version) || (*applied != NOTHING_YET && applied.epoch != version.epoch);
-        self.applied
+        let reached = self
+            .applied
             .clone()
-            .wait_for(is_applied)
+            .wait_for(|applied| applied.covers(version))
             .await
-            .map(drop)
-            .map_err(|_| TailerEnded)
+            .map(drop);
+        reached.map_err(|_| TailerEnded)
     }
 }
 
 /// Starts the tailer on the current tokio runtime. It ends at `shutdown`, which must come after that of all who wait for it.
 #[must_use]
 pub fn start(store: Store, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: CancellationToken) -> TailerHandle {
+    follow(store, sinks, shutdown)
+}
+
+fn follow(log: impl ChangeLog, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: CancellationToken) -> TailerHandle {
     let (sender, applied) = watch::channel(NOTHING_YET);
     let tailer = Tailer {
-        store,
+        log,
         sinks,
         applied: sender,
     };
@@ -90,15 +101,39 @@ pub fn start(store: Store, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: Cancellati
     TailerHandle { applied }
 }
 
-struct Tailer {
-    store: Store,
+/// The log as the tailer reads it; the store's, except in tests, which make it fail in every way.
+trait ChangeLog: Send + Sync + 'static {
+    /// See [`Store::committed`].
+    fn committed(&self) -> watch::Receiver<u64>;
+    /// See [`Store::current_version`].
+    fn head(&self) -> impl Future<Output = Result<Version, StoreError>> + Send;
+    /// See [`Store::changes_after`].
+    fn after(&self, revision: u64) -> impl Future<Output = Result<Changes, StoreError>> + Send;
+}
+
+impl ChangeLog for Store {
+    fn committed(&self) -> watch::Receiver<u64> {
+        Store::committed(self)
+    }
+
+    async fn head(&self) -> Result<Version, StoreError> {
+        self.current_version().await
+    }
+
+    async fn after(&self, revision: u64) -> Result<Changes, StoreError> {
+        self.changes_after(revision, BATCH).await
+    }
+}
+
+struct Tailer<L> {
+    log: L,
     sinks: Vec<Arc<dyn ChangeSink>>,
     applied: watch::Sender<Version>,
 }
 
-impl Tailer {
+impl<L: ChangeLog> Tailer<L> {
     async fn run(self) {
-        let mut committed = self.store.committed();
+        let mut committed = self.log.committed();
         let mut failures: u32 = 0;
         loop {
             // Marked before the log is read: a commit during the read wakes the next round.
@@ -110,7 +145,7 @@ impl Tailer {
                     }
                     failures = 0;
                     if !is_behind {
-                        // The sender lives as long as the store, which this tailer holds.
+                        // The sender lives as long as the log, which this tailer holds.
                         let _ = tokio::time::timeout(POLL, committed.changed()).await;
                     }
                 }
@@ -135,11 +170,11 @@ impl Tailer {
         let at = *self.applied.borrow();
         if at == NOTHING_YET {
             // What a sink was filled with before the log was first read may be older than what is read of it.
-            let head = self.store.current_version().await?;
+            let head = self.log.head().await?;
             self.reset(head);
             return Ok(false);
         }
-        match self.store.changes_after(at.revision, BATCH).await? {
+        match self.log.after(at.revision).await? {
             Changes::Replay { changes, head } if head.epoch == at.epoch => {
                 for change in &changes {
                     for sink in &self.sinks {

@@ -5,14 +5,16 @@
 mod app;
 mod error_body;
 mod key;
+mod key_request;
 mod scheme;
 mod verdict;
 
 pub(crate) use app::{ApiAuthApp, ApiAuthAppList, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
 pub(crate) use error_body::{ErrorBody, ErrorEntry};
-pub(crate) use key::{
-    ApiKey, ApiKeyList, ApiKeyWithSecret, CreateApiKeyRequest, RevokeApiKeyByIdRequest, RevokeApiKeyRequest,
-    RevokedApiKey, RotateApiKeyByIdRequest, RotateApiKeyRequest, WantedKey,
+pub(crate) use key::{ApiKey, ApiKeyList, ApiKeyWithSecret, RevokedApiKey};
+pub(crate) use key_request::{
+    CreateApiKeyRequest, RevokeApiKeyByIdRequest, RevokeApiKeyRequest, RotateApiKeyByIdRequest, RotateApiKeyRequest,
+    WantedKey,
 };
 pub(crate) use scheme::{
     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitScheme, RateLimitSchemeList, RateLimitUnit,

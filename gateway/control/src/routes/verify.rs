@@ -31,15 +31,26 @@ pub(crate) async fn verify_key(
     let key = body.required::<VerifyKeyRequest>()?.validate()?;
     let verdict = api.verifier().inspect(key.as_bytes(), tenant.id()).await?;
     let finding = Finding::of(verdict, tenant.id());
-    let revoked_reason = match &finding.key {
+    let revocation = match &finding.key {
+        // When and why is for people; the decision itself only knows that it is revoked.
         Some(key) if key.revoked_at_us.is_some() => match api.store().get_key(tenant.id(), key.key_id).await {
-            Ok(key) => key.revoked_reason,
-            Err(StoreError::NotFound { .. }) => None,
+            Ok(key) => Revocation {
+                at: key.revoked_at,
+                reason: key.revoked_reason,
+            },
+            Err(StoreError::NotFound { .. }) => Revocation::default(),
             Err(error) => return Err(error.into()),
         },
-        _ => None,
+        _ => Revocation::default(),
     };
-    Ok(Json(finding.answer(revoked_reason, api.tailer().applied())))
+    Ok(Json(finding.answer(revocation, api.tailer().applied())))
+}
+
+/// When and why a key was revoked, as far as it was.
+#[derive(Default)]
+struct Revocation {
+    at: Option<Timestamp>,
+    reason: Option<String>,
 }
 
 /// A verdict as far as this deployment may see it.
@@ -78,7 +89,7 @@ impl Finding {
     }
 
     /// `applied` is the version to name when no key was found.
-    fn answer(self, revoked_reason: Option<String>, applied: Version) -> VerifyAnswer {
+    fn answer(self, revocation: Revocation, applied: Version) -> VerifyAnswer {
         let time = |us: Option<i64>| us.and_then(|us| Timestamp::from_microsecond(us).ok());
         let as_of = self.key.as_ref().map_or(applied, |key| key.as_of);
         let status = match self.reason {
@@ -91,7 +102,7 @@ impl Finding {
             decision: if self.reason.is_none() { "allow" } else { "deny" },
             reason: self.reason.map(DenialReason::name),
             status,
-            message: self.message(),
+            message: self.message(revocation.at),
             key_id: key.map(|key| key.key_id.to_string()),
             app_slug: key.map(|key| key.app.slug.clone()),
             key_name: key.map(|key| key.name.to_string()),
@@ -99,8 +110,8 @@ impl Finding {
                 key.permissions.iter().map(|name| name.to_string()).collect()
             }),
             expires_at: time(key.and_then(|key| key.expires_at_us)),
-            revoked_at: time(key.and_then(|key| key.revoked_at_us)),
-            revoked_reason,
+            revoked_at: revocation.at,
+            revoked_reason: revocation.reason,
             rate_limits: self.rate_limits(),
             as_of: AsOf {
                 epoch: as_of.epoch.to_string(),
@@ -124,7 +135,7 @@ impl Finding {
         states.collect()
     }
 
-    fn message(&self) -> String {
+    fn message(&self, revoked_at: Option<Timestamp>) -> String {
         let time = |us: Option<i64>| us.and_then(|us| Timestamp::from_microsecond(us).ok());
         let key = self.key.as_deref();
         match self.reason {
@@ -138,7 +149,7 @@ impl Finding {
             Some(DenialReason::KeyUnknown) => {
                 "The key has the right shape and checksum, but this deployment never issued it.".to_owned()
             }
-            Some(DenialReason::KeyRevoked) => match time(key.and_then(|key| key.revoked_at_us)) {
+            Some(DenialReason::KeyRevoked) => match revoked_at {
                 Some(at) => format!("The key was revoked at {at}."),
                 None => "The key is revoked.".to_owned(),
             },

@@ -109,13 +109,13 @@ pub(crate) struct CreateApiAuthAppRequest {
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Field<String>,
     /// The user who owns it, as a string or a number. Not together with `permissions` or `resources`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Id>)]
     user_id: Field<Id>,
     /// The organization its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Id>)]
     organization_id: Field<Id>,
     /// The workspace its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Id>)]
     workspace_id: Field<Id>,
     /// The rate-limit scheme to attach.
     #[schema(value_type = Option<String>)]
@@ -203,10 +203,10 @@ pub(crate) struct UpdateApiAuthAppRequest {
     #[schema(value_type = Option<bool>)]
     is_active: Field<bool>,
     /// The organization its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Id>)]
     organization_id: Field<Id>,
     /// The workspace its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Id>)]
     workspace_id: Field<Id>,
     /// The rate-limit scheme to attach.
     #[schema(value_type = Option<String>)]

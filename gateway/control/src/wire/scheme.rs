@@ -92,6 +92,7 @@ impl From<RateLimitUnit> for Unit {
 }
 
 /// Whose requests a rule counts together.
+#[expect(clippy::enum_variant_names, reason = "the names on the wire start so")]
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RateLimitMode {

@@ -1,0 +1,24 @@
+//! The control API over real sockets, on a real SQLite file: one file per promise.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where what it needs is not there"
+)]
+
+mod server;
+
+mod applied;
+mod apps;
+mod bodies;
+mod bootstrap;
+mod errors;
+mod idempotency;
+mod keys;
+mod openapi;
+mod published_clients;
+mod schemes;
+mod secrets;
+mod tenants;
+mod tokens;
+mod verify;
