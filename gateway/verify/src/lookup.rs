@@ -9,7 +9,7 @@
 //! - Every hash belongs to a stripe, whose lock orders the landing of fills and the changes of single keys. A change raises the
 //!   stripe's fence and drops the entry in one critical section; a fill lands, and is handed out, only if it was read at or
 //!   after the fence, in one critical section too.
-//! - A change that concerns many keys at once is not carried to each of them. It is noted in [`fence::WideFences`] and counted in
+//! - A change that concerns many keys at once is not carried to each of them. It is noted in `WideFences` and counted in
 //!   `wide`; an entry remembers the count up to which it was held against the notes, so that a hit costs one comparison until the
 //!   next such change.
 //! - A new history of the store, or a doubt, raises the floor: what was read before it is not given any more.
