@@ -2,8 +2,8 @@
 //!
 //! It decides how many of the received bytes belong to the request under way: a head only once it is whole, within its
 //! size and without bare line feeds; then its body; never a byte of what follows, which waits here for its turn
-//! (pipelined requests, data after an Upgrade that was not granted yet: CVE-2026-2833). It knows no header but the blank
-//! line, and no time. [`crate::connection`] drives it, [`crate::flow`] tells it what body follows a head.
+//! (pipelined requests, data after an Upgrade that was not granted yet: CVE-2026-2833). It knows the request
+//! line and the blank line, no header, and no time. [`crate::connection`] drives it, [`crate::flow`] tells it what body follows a head.
 
 use crate::transport::Transport;
 use async_trait::async_trait;
@@ -75,6 +75,8 @@ pub(crate) enum HeadFault {
     TargetTooLong,
     /// A line feed without a carriage return: servers differ on whether that ends a line.
     BareLineFeed,
+    /// The first line is not three words with one space between them: pingora would repair it, each server in its own way.
+    RequestLine,
 }
 
 impl ClientStream {
@@ -144,6 +146,7 @@ impl ClientStream {
             }
             match head_end(&self.received, scanned)? {
                 Some(end) if end <= bytes_max => {
+                    check_request_line(&self.received)?;
                     *self.allowance.get_mut() = u64::try_from(end).unwrap_or(0);
                     return Ok(());
                 }
@@ -288,6 +291,18 @@ fn head_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, HeadFault> {
         start = line_feed + 1;
     }
     Ok(None)
+}
+
+fn check_request_line(head: &[u8]) -> Result<(), HeadFault> {
+    let end = head.iter().position(|byte| *byte == b'\r').unwrap_or(head.len());
+    let line = head.get(..end).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let three_words = words.by_ref().take(3).filter(|word| !word.is_empty()).count() == 3 && words.next().is_none();
+    if three_words && !line.iter().any(u8::is_ascii_control) {
+        Ok(())
+    } else {
+        Err(HeadFault::RequestLine)
+    }
 }
 
 impl AsyncRead for ClientStream {

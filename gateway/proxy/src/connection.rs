@@ -215,6 +215,7 @@ impl From<HeadFault> for NoHead {
             HeadFault::Closed => NoHead::Leave,
             HeadFault::TooLarge => NoHead::Refuse(Refusal::header_too_large()),
             HeadFault::TargetTooLong => NoHead::Refuse(Refusal::uri_too_long()),
+            HeadFault::RequestLine => NoHead::Refuse(Refusal::bad_request("The request line is malformed.")),
             HeadFault::BareLineFeed => NoHead::Refuse(Refusal::bad_request("A line of the head ends without CR LF.")),
         }
     }

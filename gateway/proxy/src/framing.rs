@@ -6,6 +6,7 @@
 use crate::client_stream::BodyLength;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Version};
+use pingora_core::protocols::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
 use pingora_http::RequestHeader;
 use portcullis_http::Refusal;
 use std::borrow::Cow;
@@ -30,6 +31,17 @@ pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("This method is not supported."));
     }
     Ok(())
+}
+
+/// Refuses targets that are neither a path nor an `http` or `https` URL, and those that are not UTF-8.
+pub(crate) fn check_target(request: &RequestHeader) -> Result<(), Refusal> {
+    let target = request.raw_path();
+    let is_path = target.first() == Some(&b'/');
+    let is_url = || matches!(raw_target_authority(target), RawTargetAuthority::Absolute { scheme, .. } if is_http_family_scheme(scheme));
+    if request.raw_path_is_utf8() && (is_path || is_url()) {
+        return Ok(());
+    }
+    Err(Refusal::bad_request("The request target must be a path."))
 }
 
 /// The host that the request is for: lower case, without port and final dot.

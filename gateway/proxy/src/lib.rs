@@ -3,20 +3,37 @@
 //! A request passes the modules in the order in which they are declared here; nothing goes back up the chain.
 //! Who holds a key is decided by `portcullis-verify`; this crate finds the key in the request and does what was decided.
 
-mod client_stream;
-mod connection;
-mod credential;
-mod exchange;
-mod flow;
-mod forward;
-mod framing;
 mod listener;
-mod proxy;
+
 mod proxy_protocol;
-mod reply;
-mod route;
+
 mod transport;
+
+mod client_stream;
+
+mod connection;
+
+mod flow;
+
+mod exchange;
+
+mod admission;
+
+mod framing;
+
+mod route;
+
+mod credential;
+
 mod upstream_pool;
+
+mod forward;
+
+mod failure;
+
+mod reply;
+
+mod proxy;
 
 pub use listener::{BindError, BoundListener, bind};
 pub use proxy::{Proxy, ProxyError, ProxyParts, ResolvedRoute};

@@ -2,8 +2,9 @@
 //!
 //! Knows how the parts hang together and nothing of what they decide. The server makes one per process.
 
+use crate::admission::RequestLimits;
 use crate::connection::{ConnectionLimits, ConnectionServer};
-use crate::flow::{Flow, FlowParts, RequestLimits};
+use crate::flow::{Flow, FlowParts};
 use crate::listener::{self, BoundListener};
 use crate::route::{Route, RouteTable};
 use crate::upstream_pool::UpstreamError;

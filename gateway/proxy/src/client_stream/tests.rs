@@ -59,27 +59,27 @@ async fn a_head_that_came_in_pieces_is_found_wherever_it_was_cut() {
 #[tokio::test]
 async fn a_reader_gets_one_request_and_not_the_next() {
     let (mut client, mut stream) = pair().await;
-    client.write_all(b"\r\nA\r\n\r\nbodyB\r\n\r\n").await.unwrap();
+    client.write_all(b"\r\nA / B\r\n\r\nbodyC / D\r\n\r\n").await.unwrap();
     stream.head_arrives(1000).await.unwrap();
     let mut buffer = vec![0; 100];
-    assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 9);
     assert!(nothing_comes(&mut stream).await, "the body was not announced yet");
     stream.expect_body(BodyLength::Exactly(4));
     assert_eq!(stream.read(&mut buffer).await.unwrap(), 4);
     assert_eq!(&buffer[..4], b"body");
     assert!(nothing_comes(&mut stream).await, "the body is over");
     stream.head_arrives(1000).await.unwrap();
-    assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
-    assert_eq!(&buffer[..5], b"B\r\n\r\n");
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 9);
+    assert_eq!(&buffer[..9], b"C / D\r\n\r\n");
 }
 
 #[tokio::test]
 async fn a_tunnel_begins_with_what_came_early() {
     let (mut client, mut stream) = pair().await;
-    client.write_all(b"A\r\n\r\nearly").await.unwrap();
+    client.write_all(b"A / B\r\n\r\nearly").await.unwrap();
     stream.head_arrives(1000).await.unwrap();
     let mut buffer = vec![0; 100];
-    assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 9);
     assert!(nothing_comes(&mut stream).await);
     stream.becomes_tunnel();
     stream.body_is_complete();
@@ -92,10 +92,10 @@ async fn a_tunnel_begins_with_what_came_early() {
 #[tokio::test]
 async fn the_end_of_the_client_is_told_while_a_request_is_served() {
     let (mut client, mut stream) = pair().await;
-    client.write_all(b"A\r\n\r\n").await.unwrap();
+    client.write_all(b"A / B\r\n\r\n").await.unwrap();
     stream.head_arrives(1000).await.unwrap();
     let mut buffer = vec![0; 100];
-    assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 9);
     drop(client);
     assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
 }
@@ -106,11 +106,14 @@ async fn a_head_has_a_size() {
         let (mut client, mut stream) = pair().await;
         client.write_all(text.as_bytes()).await.unwrap();
         drop(client);
-        assert_eq!(stream.head_arrives(10).await, Err(expect), "{text:?}");
+        assert_eq!(stream.head_arrives(14).await, Err(expect), "{text:?}");
     };
     check("A\r\nBBBBBBBBBBBB\r\n\r\n", HeadFault::TooLarge).await;
     check("A\r\nBBBBBBBBBBBB", HeadFault::TooLarge).await;
     check("AAAAAAAAAAAAAAA", HeadFault::TargetTooLong).await;
     check("A\r\n", HeadFault::Closed).await;
     check("A\nB", HeadFault::BareLineFeed).await;
+    for line in ["A", "A B", "A B C D", "A  B C", "A\tB C", "A \u{1} C", " A B", "A B "] {
+        check(&format!("{line}\r\n\r\n"), HeadFault::RequestLine).await;
+    }
 }

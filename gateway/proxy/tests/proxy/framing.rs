@@ -44,7 +44,22 @@ async fn ambiguous_requests_are_refused() {
     ] {
         check(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n"), "").await;
     }
+    for target in [
+        "foo",
+        "foo:bar",
+        "a.example:80",
+        "?x",
+        "ftp://a/",
+        "http:/a",
+        "http:///a",
+        "/\u{e4}",
+        "/a b",
+    ] {
+        check(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n"), "").await;
+    }
     check("TRACE / HTTP/1.1\r\nHost: a\r\n", "").await;
+    check("GET  / HTTP/1.1\r\nHost: a\r\n", "").await;
+    check("GET\t/ HTTP/1.1\r\nHost: a\r\n", "").await;
     // Where it ends.
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     check(

@@ -1,0 +1,43 @@
+//! Turns a failure on the way into what the client is told and what is counted.
+//!
+//! It reads the kind of an error and whose it is, never its text. Called by [`crate::flow`].
+
+use pingora_core::{Error, ErrorSource, ErrorType};
+use portcullis_http::Refusal;
+
+/// What a failure is answered with; `None` when there is nobody to answer.
+pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Refusal::upstream_timeout()),
+        (ErrorSource::Downstream, kind) if is_timeout(kind) => Some(Refusal::request_timeout()),
+        (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,
+        (ErrorSource::Downstream, _) => Some(Refusal::bad_request("The request is malformed.")),
+        (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => {
+            Some(Refusal::upstream_unreachable())
+        }
+    }
+}
+
+fn is_timeout(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+    )
+}
+
+/// The metric's word for a failure at an upstream.
+pub(crate) fn kind_of(kind: &ErrorType) -> &'static str {
+    match kind {
+        ErrorType::ConnectRefused => "connect_refused",
+        ErrorType::ConnectTimedout => "connect_timeout",
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => "tls",
+        ErrorType::ReadTimedout => "read_timeout",
+        ErrorType::WriteTimedout => "write_timeout",
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => "reset",
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error | ErrorType::InvalidH2 => "protocol",
+        _ => "unreachable",
+    }
+}
