@@ -1,1 +1,167 @@
-//! Benchmarks: what verification and limits cost.
+//! What the micro benches share: a population of keys in memory, and the engine set up over it.
+//!
+//! Measures nothing itself; each file in `micro/` measures one stage.
+
+use portcullis_limits::{LimiterSettings, LocalLimiter};
+use portcullis_verify::{
+    AppId, AppRecord, AppScope, CacheSettings, Clock, DeploymentId, FailureSettings, Fetched, KeyHash, KeyId,
+    KeyRecord, KeySource, Mode, Requirement, Rule, RuleSet, SchemeId, SchemeRecord, Secret, SourceError, Unit,
+    Verifier, VerifierParts, Version,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The tenant of every key here.
+pub const DEPLOYMENT: DeploymentId = DeploymentId(1);
+
+/// Populations that the benches measure.
+pub const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
+
+/// Issued keys and their records, as a store would hold them.
+pub struct Population {
+    /// Secrets, in no order that any look-up could profit from.
+    pub secrets: Vec<String>,
+    /// Their hashes, in the same order.
+    pub hashes: Vec<KeyHash>,
+    records: HashMap<KeyHash, KeyRecord>,
+}
+
+impl Population {
+    /// `count` keys under a thousand apps, each key limited by `rules`.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a bench without keys has nothing to measure")]
+    pub fn new(count: usize, rules: &[Rule]) -> Population {
+        let mut population = Population {
+            secrets: Vec::new(),
+            hashes: Vec::new(),
+            records: HashMap::new(),
+        };
+        for id in (1_i64..).take(count) {
+            let secret = Secret::generate("sk_live").expect("randomness");
+            population.hashes.push(secret.hash());
+            population.records.insert(secret.hash(), record(id, rules));
+            population.secrets.push(secret.expose().to_owned());
+        }
+        population
+    }
+}
+
+fn record(id: i64, rules: &[Rule]) -> KeyRecord {
+    KeyRecord {
+        key_id: KeyId(id),
+        lineage_id: KeyId(id),
+        deployment_id: DEPLOYMENT,
+        app: AppRecord {
+            id: AppId(id % 1_000),
+            slug: "internal-api".into(),
+            is_active: true,
+            permissions: Vec::new(),
+            resources: Vec::new(),
+        },
+        name: "bench".into(),
+        permissions: vec!["users:read".into(), "users:write".into()],
+        metadata: serde_json::Map::new(),
+        owner_user_id: Some(id),
+        organization_id: None,
+        workspace_id: None,
+        expires_at_us: Some(i64::MAX),
+        revoked_at_us: None,
+        scheme: Some(SchemeRecord {
+            id: SchemeId(1),
+            rules: rules.to_vec(),
+        }),
+    }
+}
+
+#[async_trait::async_trait]
+impl KeySource for Population {
+    async fn fetch(&self, hash: &KeyHash) -> Result<Fetched, SourceError> {
+        Ok(Fetched {
+            as_of: Version { epoch: 1, revision: 1 },
+            record: self.records.get(hash).cloned(),
+        })
+    }
+}
+
+/// The three rules that the load comparison uses too: by key, by address, by app. Wide enough that none refuses.
+#[must_use]
+pub fn three_rules() -> Vec<Rule> {
+    [Mode::PerKey, Mode::PerIp, Mode::PerApp]
+        .map(|mode| Rule {
+            unit: Unit::Minute,
+            duration: 1,
+            max_requests: i32::MAX,
+            mode: Some(mode),
+            endpoints: None,
+            priority: None,
+        })
+        .to_vec()
+}
+
+/// What a route asks of a key.
+#[must_use]
+pub fn requirement() -> Requirement {
+    Requirement {
+        deployment_id: DEPLOYMENT,
+        apps: AppScope::Slugs(Box::new(["internal-api".into()])),
+        permissions: vec![
+            "users:read"
+                .parse()
+                .unwrap_or_else(|_| unreachable!("a good expression")),
+        ],
+    }
+}
+
+/// A verifier over a population, with room for all of it.
+#[must_use]
+pub fn verifier(population: Arc<Population>) -> Verifier {
+    Verifier::new(VerifierParts {
+        clock: Clock::system(),
+        source: population,
+        limiter: Arc::new(LocalLimiter::new(LimiterSettings {
+            counters_max: 10_000_000,
+        })),
+        default_rules: Arc::new(RuleSet::compile(None, &three_rules())),
+        cache: CacheSettings {
+            keys_max: 4_000_000,
+            unknown_keys_max: 100_000,
+            unknown_ttl: Duration::from_secs(10),
+            fills_max: 64,
+            fill_timeout: Duration::from_secs(2),
+        },
+        failures: FailureSettings {
+            burst: 50,
+            per_minute: 60,
+            addresses_max: 100_000,
+        },
+    })
+}
+
+/// Numbers below `n`, spread evenly and without order; cheap beside what is measured.
+pub struct Picks {
+    state: u64,
+    n: usize,
+}
+
+impl Picks {
+    /// Picks below `n`.
+    #[must_use]
+    pub fn below(n: usize) -> Picks {
+        Picks {
+            state: 0x9e37_79b9_7f4a_7c15,
+            n,
+        }
+    }
+
+    /// The next.
+    pub fn pick(&mut self) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state >> 16).unwrap_or(0) % self.n
+    }
+}

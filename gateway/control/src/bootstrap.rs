@@ -43,8 +43,8 @@ pub enum BootstrapError {
 /// Makes sure that there is a deployment and, at the first start, a management token.
 ///
 /// `management` and `gateway` are the texts of `PORTCULLIS_BOOTSTRAP_TOKEN` and `PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN`. Each becomes
-/// the first token of its kind; once a token of that kind was ever stored, revoked or not, it is ignored, so that a restart
-/// revives nothing. Without `management` a first management token is generated.
+/// the first deployment's first token of its kind; once that deployment ever had one, revoked or not, it is ignored, so that a
+/// restart revives nothing. Without `management` a first management token is generated.
 pub async fn bootstrap(
     store: &Store,
     management: Option<String>,
@@ -59,7 +59,9 @@ pub async fn bootstrap(
     let gateway = given("PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN", gateway)?;
 
     let mut printed_token = None;
-    if store.count_tokens(TokenKind::Management).await? == 0 {
+    let had = store.list_tokens(deployment.id).await?;
+    let had = |kind| had.iter().any(|token| token.kind == kind);
+    if !had(TokenKind::Management) {
         match management {
             Some(token) => keep(store, &deployment, TokenKind::Management, &token).await?,
             None => {
@@ -72,7 +74,7 @@ pub async fn bootstrap(
         tracing::debug!("PORTCULLIS_BOOTSTRAP_TOKEN is ignored: there were management tokens before");
     }
     if let Some(token) = gateway
-        && store.count_tokens(TokenKind::Gateway).await? == 0
+        && !had(TokenKind::Gateway)
     {
         keep(store, &deployment, TokenKind::Gateway, &token).await?;
     }

@@ -66,7 +66,10 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => self.ready(),
             "/metrics" => self.render(),
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n".into()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "here are /metrics, /healthz and /readyz\n".into(),
+            ),
         }
     }
 
@@ -74,7 +77,10 @@ impl Admin {
         if self.drain.is_cancelled() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
         } else if self.engine.get().is_none() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "starting: the first synchronisation is not done\n".into())
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "starting: the first synchronisation is not done\n".into(),
+            )
         } else {
             text(StatusCode::OK, "ready\n".into())
         }
@@ -84,7 +90,8 @@ impl Admin {
         if let Some((verifier, limiter)) = self.engine.get() {
             self.metrics.observe_cache(&verifier.stats());
             let limits = limiter.stats();
-            self.metrics.observe_limits(limits.counters, limits.overflowed, limits.evicted);
+            self.metrics
+                .observe_limits(limits.counters, limits.overflowed, limits.evicted);
         }
         match self.metrics.render() {
             Ok(metrics) => {
@@ -95,7 +102,10 @@ impl Admin {
                 );
                 response
             }
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be rendered: {error}\n")),
+            Err(error) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("metrics cannot be rendered: {error}\n"),
+            ),
         }
     }
 }
@@ -103,8 +113,9 @@ impl Admin {
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

@@ -34,7 +34,9 @@ struct Seen<'a> {
 
 /// Serves until the process ends.
 pub(crate) async fn run(listen: SocketAddr) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     writeln!(std::io::stdout(), "echo listening on http://{address}")?;
     loop {
@@ -50,7 +52,9 @@ pub(crate) async fn run(listen: SocketAddr) -> anyhow::Result<()> {
         tokio::spawn(async move {
             let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             // A client that breaks off has nobody to tell.
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)).await;
+            let _ = builder
+                .serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer))
+                .await;
         });
     }
 }
@@ -59,11 +63,19 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(_) => return Ok(reply(413, Bytes::from_static(b"{\"message\":\"the echo reads at most 1 MiB\"}"))),
+        Err(_) => {
+            return Ok(reply(
+                413,
+                Bytes::from_static(b"{\"message\":\"the echo reads at most 1 MiB\"}"),
+            ));
+        }
     };
     let seen = Seen {
         method: head.method.as_str(),
-        target: head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string),
+        target: head
+            .uri
+            .path_and_query()
+            .map_or_else(|| head.uri.to_string(), ToString::to_string),
         version: format!("{:?}", head.version),
         headers: head
             .headers
@@ -82,6 +94,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 fn reply(status: u16, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::OK);
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }

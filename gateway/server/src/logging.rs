@@ -3,6 +3,7 @@
 //! Other people's crates are never logged below info: their debug lines print raw requests, keys included.
 
 use portcullis_config::settings::{Log, LogFormat};
+use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,11 +20,20 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
     let foreign_capped =
         filter_fn(|metadata| metadata.target().starts_with("portcullis") || *metadata.level() <= LevelFilter::INFO);
     let filter = wanted.and(foreign_capped);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let lines = match log.format {
         LogFormat::Human => lines.with_target(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()?;
     Ok(())
 }

@@ -90,7 +90,11 @@ fn outcome(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if error.is::<roles::BadSetup>() { ExitCode::from(2) } else { ExitCode::FAILURE };
+            let code = if error.is::<roles::BadSetup>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            };
             complain(&format_args!("{error:#}"), code)
         }
     }

@@ -120,7 +120,9 @@ fn start_admin(listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<Arc
 
 /// Declares readiness, then waits until a drain was asked for and everything has drained.
 async fn wait(admin: Arc<Admin>, engine: Engine, mut running: JoinSet<()>, shutdown: Shutdown) {
-    let _ = admin.engine.set((Arc::clone(&engine.verifier), Arc::clone(&engine.limiter)));
+    let _ = admin
+        .engine
+        .set((Arc::clone(&engine.verifier), Arc::clone(&engine.limiter)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     while let Some(ended) = running.join_next().await {
         if let Err(error) = ended {

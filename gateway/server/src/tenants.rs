@@ -6,8 +6,8 @@
 use crate::arguments::{DeploymentsCommand, KindName, Output, PlanName, TokensCommand};
 use crate::roles::BadSetup;
 use portcullis_config::Settings;
-use portcullis_store::entity::{Deployment, Plan, Token, TokenKind};
 use portcullis_store::Store;
+use portcullis_store::entity::{Deployment, Plan, Token, TokenKind};
 use portcullis_verify::Clock;
 use serde_json::json;
 use std::io::Write;
@@ -17,7 +17,10 @@ pub(crate) async fn deployments(settings: Settings, command: DeploymentsCommand)
     let store = open(&settings).await?;
     match command {
         DeploymentsCommand::Create { name, output } => {
-            let created = store.create_deployment(&name).await.map_err(|error| BadSetup(error.to_string()))?;
+            let created = store
+                .create_deployment(&name)
+                .await
+                .map_err(|error| BadSetup(error.to_string()))?;
             print_deployments(&[created.value], output)?;
         }
         DeploymentsCommand::List { output } => print_deployments(&store.list_deployments().await?, output)?,
@@ -28,7 +31,12 @@ pub(crate) async fn deployments(settings: Settings, command: DeploymentsCommand)
                 PlanName::Growth => Plan::Growth,
             };
             store.set_plan(deployment.id, plan).await?;
-            writeln!(std::io::stdout(), "{} is on the {} plan now", deployment.name, plan_name(plan))?;
+            writeln!(
+                std::io::stdout(),
+                "{} is on the {} plan now",
+                deployment.name,
+                plan_name(plan)
+            )?;
         }
     }
     store.close().await;
@@ -39,7 +47,12 @@ pub(crate) async fn deployments(settings: Settings, command: DeploymentsCommand)
 pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow::Result<()> {
     let store = open(&settings).await?;
     match command {
-        TokensCommand::Create { deployment, kind, name, output } => {
+        TokensCommand::Create {
+            deployment,
+            kind,
+            name,
+            output,
+        } => {
             let deployment = find(&store, &deployment).await?;
             let kind = match kind {
                 KindName::Management => TokenKind::Management,
@@ -58,7 +71,12 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
                     print_json(&shown)?;
                 }
                 Output::Table => {
-                    writeln!(std::io::stderr(), "token {} of {}; shown only now:", token.value.id, deployment.name)?;
+                    writeln!(
+                        std::io::stderr(),
+                        "token {} of {}; shown only now:",
+                        token.value.id,
+                        deployment.name
+                    )?;
                     writeln!(std::io::stdout(), "{}", secret.expose())?;
                 }
             }
@@ -69,7 +87,10 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
         }
         TokensCommand::Revoke { deployment, id } => {
             let deployment = find(&store, &deployment).await?;
-            store.revoke_token(deployment.id, id).await.map_err(|error| BadSetup(format!("token {id}: {error}")))?;
+            store
+                .revoke_token(deployment.id, id)
+                .await
+                .map_err(|error| BadSetup(format!("token {id}: {error}")))?;
             writeln!(std::io::stdout(), "token {id} of {} is revoked", deployment.name)?;
         }
     }
@@ -86,7 +107,10 @@ async fn open(settings: &Settings) -> anyhow::Result<Store> {
 
 async fn find(store: &Store, name: &str) -> anyhow::Result<Deployment> {
     store.deployment_by_name_or_id(name).await?.ok_or_else(|| {
-        BadSetup(format!("there is no deployment `{name}`; `portcullis deployments list` shows all")).into()
+        BadSetup(format!(
+            "there is no deployment `{name}`; `portcullis deployments list` shows all"
+        ))
+        .into()
     })
 }
 
@@ -111,7 +135,14 @@ fn print_deployments(deployments: &[Deployment], output: Output) -> anyhow::Resu
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<20} {:<24} {:<8} CREATED", "ID", "NAME", "PLAN")?;
     for d in deployments {
-        writeln!(out, "{:<20} {:<24} {:<8} {}", d.id.to_string(), d.name, plan_name(d.plan), d.created_at)?;
+        writeln!(
+            out,
+            "{:<20} {:<24} {:<8} {}",
+            d.id.to_string(),
+            d.name,
+            plan_name(d.plan),
+            d.created_at
+        )?;
     }
     Ok(())
 }
@@ -121,7 +152,11 @@ fn print_tokens(tokens: &[Token], output: Output) -> anyhow::Result<()> {
         return print_json(&json!({ "tokens": tokens.iter().map(token_json).collect::<Vec<_>>() }));
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<20} {:<11} {:<24} {:<10} CREATED", "ID", "KIND", "NAME", "STATE")?;
+    writeln!(
+        out,
+        "{:<20} {:<11} {:<24} {:<10} CREATED",
+        "ID", "KIND", "NAME", "STATE"
+    )?;
     for token in tokens {
         let state = if token.revoked_at.is_some() { "revoked" } else { "live" };
         writeln!(

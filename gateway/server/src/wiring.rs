@@ -47,7 +47,9 @@ pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::
     .map_err(|error| BadSetup(error.to_string()))?;
     show_once(&bootstrap)?;
 
-    let limiter = Arc::new(LocalLimiter::new(LimiterSettings { counters_max: settings.limits.counters_max }));
+    let limiter = Arc::new(LocalLimiter::new(LimiterSettings {
+        counters_max: settings.limits.counters_max,
+    }));
     let verifier = Arc::new(Verifier::new(VerifierParts {
         clock: clock.clone(),
         source: Arc::new(store.clone()),
@@ -67,11 +69,23 @@ pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::
         },
     }));
     let tailer =
-        portcullis_control::tailer::start(store.clone(), vec![Arc::clone(&verifier) as _], shutdown.stop.clone())
-            .await
-            .context("the change log cannot be read")?;
-    tokio::spawn(sweep(Arc::clone(&verifier), Arc::clone(&limiter), clock.clone(), shutdown.clone()));
-    Ok(Engine { store, clock, tailer, verifier, limiter, first_deployment: bootstrap.deployment.id })
+        portcullis_control::tailer::start(store.clone(), vec![Arc::clone(&verifier) as _], shutdown.stop.clone());
+    // Nothing is answered before: what is committed from here on reaches the cache.
+    tailer.synchronised().await?;
+    tokio::spawn(sweep(
+        Arc::clone(&verifier),
+        Arc::clone(&limiter),
+        clock.clone(),
+        shutdown.clone(),
+    ));
+    Ok(Engine {
+        store,
+        clock,
+        tailer,
+        verifier,
+        limiter,
+        first_deployment: bootstrap.deployment.id,
+    })
 }
 
 /// The control API's parts.
@@ -90,7 +104,10 @@ pub(crate) async fn proxy(settings: &Settings, engine: &Engine, metrics: &Arc<Me
     let mut routes = Vec::with_capacity(settings.routes.len());
     for (index, route) in settings.routes.iter().enumerate() {
         let deployment_id = deployment(engine, route.deployment.as_deref(), || format!("routes[{index}]")).await?;
-        routes.push(ResolvedRoute { route: route.clone(), deployment_id });
+        routes.push(ResolvedRoute {
+            route: route.clone(),
+            deployment_id,
+        });
     }
     if routes.is_empty() {
         tracing::warn!("no [[routes]] are configured: the reverse proxy lets nothing through");
@@ -125,7 +142,9 @@ async fn deployment(
     named: Option<&str>,
     setting: impl FnOnce() -> String,
 ) -> anyhow::Result<DeploymentId> {
-    let Some(name) = named else { return Ok(engine.first_deployment) };
+    let Some(name) = named else {
+        return Ok(engine.first_deployment);
+    };
     match engine.store.deployment_by_name_or_id(name).await? {
         Some(deployment) => Ok(deployment.id),
         None => Err(BadSetup(format!(

@@ -21,8 +21,15 @@ impl World {
     async fn new() -> World {
         let upstream = Upstream::start().await;
         // The tests play clients at many addresses, as a trusted load balancer would report them.
-        let config = format!("[gateway]\ntrusted_proxies = [\"127.0.0.1\"]\n{}", route(upstream.address, &["api", "other"]));
-        World { server: Server::start(&config).await, upstream, client: client() }
+        let config = format!(
+            "[gateway]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+            route(upstream.address, &["api", "other"])
+        );
+        World {
+            server: Server::start(&config).await,
+            upstream,
+            client: client(),
+        }
     }
 
     async fn send(&self, key: &Issued, from: &str, path: &str) -> reqwest::Response {
@@ -74,7 +81,10 @@ async fn every_unit_admits_exactly_its_limit() {
         // A calendar window may turn over once while a test runs; twice it cannot.
         let admitted = world.admitted(&key, "10.0.0.1", 2 * limit + 3).await;
         let calendar = unit.starts_with("calendar");
-        assert!(admitted == limit || (calendar && admitted <= 2 * limit && turned_over()), "{unit}: {admitted} of {limit}");
+        assert!(
+            admitted == limit || (calendar && admitted <= 2 * limit && turned_over()),
+            "{unit}: {admitted} of {limit}"
+        );
         api.must("DELETE", "/api-auth/apps/api", None).await;
     }
 }
@@ -110,10 +120,19 @@ async fn every_mode_counts_together_what_it_says() {
         }
         let (first, second, foreign) = (api.key("api").await, api.key("api").await, api.key("other").await);
         assert_eq!(world.admitted(&first, "10.0.0.1", LIMIT + 4).await, LIMIT, "{mode:?}");
-        let others = [(&first, "10.0.0.2"), (&second, "10.0.0.1"), (&second, "10.0.0.3"), (&foreign, "10.0.0.1")];
+        let others = [
+            (&first, "10.0.0.2"),
+            (&second, "10.0.0.1"),
+            (&second, "10.0.0.3"),
+            (&foreign, "10.0.0.1"),
+        ];
         for (index, ((key, from), own)) in others.into_iter().zip(own_budget).enumerate() {
             let expected = if own { 1 } else { 0 };
-            assert_eq!(world.admitted(key, from, 1).await, expected, "{mode:?}, subject {index}");
+            assert_eq!(
+                world.admitted(key, from, 1).await,
+                expected,
+                "{mode:?}, subject {index}"
+            );
         }
     }
 }
@@ -123,7 +142,11 @@ async fn many_connections_at_once_are_admitted_exactly_the_limit() {
     const LIMIT: usize = 100;
     let world = World::new().await;
     let api = world.server.api();
-    api.scheme("s", json!([{"unit": "hour", "duration": 1, "max_requests": LIMIT, "mode": "per_app"}])).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "hour", "duration": 1, "max_requests": LIMIT, "mode": "per_app"}]),
+    )
+    .await;
     api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
     let key = api.key("api").await;
     let mut senders = tokio::task::JoinSet::new();
@@ -132,7 +155,13 @@ async fn many_connections_at_once_are_admitted_exactly_the_limit() {
         senders.spawn(async move {
             let mut admitted = 0;
             for _ in 0..10 {
-                let status = client.get(&url).bearer_auth(&secret).send().await.expect("an answer").status();
+                let status = client
+                    .get(&url)
+                    .bearer_auth(&secret)
+                    .send()
+                    .await
+                    .expect("an answer")
+                    .status();
                 admitted += usize::from(status.as_u16() == 200);
             }
             admitted
@@ -141,7 +170,11 @@ async fn many_connections_at_once_are_admitted_exactly_the_limit() {
     let admitted: usize = senders.join_all().await.into_iter().sum();
     // 16 groups of ⌈100/16⌉ sum to exactly the limit when nothing has left the window.
     assert_eq!(admitted, LIMIT);
-    assert_eq!(world.upstream.count(), LIMIT, "what was refused never reached the upstream");
+    assert_eq!(
+        world.upstream.count(),
+        LIMIT,
+        "what was refused never reached the upstream"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +183,11 @@ async fn a_short_window_slides_and_never_holds_more_than_its_limit() {
     const WINDOW_US: i64 = 300_000;
     let world = World::new().await;
     let api = world.server.api();
-    api.scheme("s", json!([{"unit": "millisecond", "duration": 300, "max_requests": LIMIT, "mode": "per_key"}])).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "millisecond", "duration": 300, "max_requests": LIMIT, "mode": "per_key"}]),
+    )
+    .await;
     api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
     let key = api.key("api").await;
     let clock = Clock::system();
@@ -165,7 +202,12 @@ async fn a_short_window_slides_and_never_holds_more_than_its_limit() {
     for pair in admissions.windows(LIMIT + 1) {
         let (first, last) = (pair[0], pair[LIMIT]);
         // Even the widest reading of the two times must leave a whole window between them.
-        assert!(last.1 - first.0 >= WINDOW_US, "{} admissions within {} µs", LIMIT + 1, last.1 - first.0);
+        assert!(
+            last.1 - first.0 >= WINDOW_US,
+            "{} admissions within {} µs",
+            LIMIT + 1,
+            last.1 - first.0
+        );
     }
 }
 
@@ -183,10 +225,22 @@ async fn a_refusal_says_when_to_come_back_and_charges_nothing() {
 
     let first = world.send(&key, "10.0.0.1", "/").await;
     let header = |answer: &reqwest::Response, name: &str| -> String {
-        answer.headers().get(name).unwrap_or_else(|| panic!("{name}: {:?}", answer.headers())).to_str().unwrap().to_owned()
+        answer
+            .headers()
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}: {:?}", answer.headers()))
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
-    assert_eq!(header(&first, "ratelimit-policy"), "\"per_key_and_ip-3600s\";q=2;w=3600, \"per_key-3600s\";q=4;w=3600");
-    assert!(header(&first, "ratelimit").starts_with("\"per_key_and_ip-3600s\";r=1;t="), "{first:?}");
+    assert_eq!(
+        header(&first, "ratelimit-policy"),
+        "\"per_key_and_ip-3600s\";q=2;w=3600, \"per_key-3600s\";q=4;w=3600"
+    );
+    assert!(
+        header(&first, "ratelimit").starts_with("\"per_key_and_ip-3600s\";r=1;t="),
+        "{first:?}"
+    );
     assert_eq!(world.status(&key, "10.0.0.1").await, 200);
     for _ in 0..10 {
         let refused = world.send(&key, "10.0.0.1", "/").await;
@@ -213,7 +267,11 @@ async fn endpoints_priorities_and_the_defaults_hold() {
     let key = api.key("api").await;
     let status = async |path: &str| world.send(&key, "10.0.0.1", path).await.status().as_u16();
     assert_eq!(status("/export").await, 200);
-    assert_eq!(status("/admin/users").await, 429, "one counter for all endpoints of a rule");
+    assert_eq!(
+        status("/admin/users").await,
+        429,
+        "one counter for all endpoints of a rule"
+    );
     assert_eq!(status("/other").await, 200);
     assert_eq!(status("/adminx").await, 200);
     assert_eq!(status("/other").await, 429);
@@ -233,15 +291,32 @@ async fn endpoints_priorities_and_the_defaults_hold() {
 async fn neither_a_rotation_nor_an_edit_hands_out_a_fresh_budget() {
     let world = World::new().await;
     let api = world.server.api();
-    api.scheme("s", json!([{"unit": "hour", "duration": 1, "max_requests": 5, "mode": "per_key"}])).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "hour", "duration": 1, "max_requests": 5, "mode": "per_key"}]),
+    )
+    .await;
     api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
     let key = api.key("api").await;
     assert_eq!(world.admitted(&key, "10.0.0.1", 3).await, 3);
     let fresh = api.rotate("api", &key.id, None).await;
-    assert_eq!(world.admitted(&fresh, "10.0.0.1", 5).await, 2, "the budget follows the key through its rotation");
-    api.must("PATCH", "/api-auth/apps/api", Some(json!({"name": "renamed"}))).await;
-    assert_eq!(world.admitted(&fresh, "10.0.0.1", 2).await, 0, "an invalidation resets no counter");
+    assert_eq!(
+        world.admitted(&fresh, "10.0.0.1", 5).await,
+        2,
+        "the budget follows the key through its rotation"
+    );
+    api.must("PATCH", "/api-auth/apps/api", Some(json!({"name": "renamed"})))
+        .await;
+    assert_eq!(
+        world.admitted(&fresh, "10.0.0.1", 2).await,
+        0,
+        "an invalidation resets no counter"
+    );
     let raised = json!({"rules": [{"unit": "hour", "duration": 1, "max_requests": 7, "mode": "per_key"}]});
     api.must("PATCH", "/api-auth/rate-limit-schemes/s", Some(raised)).await;
-    assert_eq!(world.admitted(&fresh, "10.0.0.1", 5).await, 2, "raising a limit by two gives two more");
+    assert_eq!(
+        world.admitted(&fresh, "10.0.0.1", 5).await,
+        2,
+        "raising a limit by two gives two more"
+    );
 }

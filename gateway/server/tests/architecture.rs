@@ -34,21 +34,34 @@ const SOLE_USERS: &[(&str, &str)] = &[
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace root exists")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace root exists")
 }
 
 #[test]
 fn crates_depend_only_along_the_allowed_edges() {
-    let metadata =
-        MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().expect("cargo metadata runs");
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED_EDGES.iter().copied().collect();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
-        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind != DependencyKind::Development)
+        {
             let (from, to) = (package.name.as_str(), dependency.name.as_str());
             if let Some(to_short) = to.strip_prefix("portcullis-") {
                 let fine = SEE_ALL.contains(&from)
-                    || allowed.get(from).unwrap_or_else(|| panic!("no edges are stated for {from}")).contains(&to_short);
+                    || allowed
+                        .get(from)
+                        .unwrap_or_else(|| panic!("no edges are stated for {from}"))
+                        .contains(&to_short);
                 if !fine {
                     wrong.push(format!("{from} → {to} is not an allowed edge"));
                 }
@@ -65,11 +78,18 @@ fn crates_depend_only_along_the_allowed_edges() {
 
 #[test]
 fn every_member_inherits_the_lints() {
-    let metadata =
-        MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().expect("cargo metadata runs");
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
     for package in &metadata.packages {
         let manifest = std::fs::read_to_string(&package.manifest_path).expect("manifests are readable");
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{} does not inherit the lints", package.manifest_path);
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{} does not inherit the lints",
+            package.manifest_path
+        );
     }
 }
 
@@ -87,12 +107,25 @@ fn no_released_version_with_a_known_hole_is_locked() {
     let mut seen = 0;
     for entry in lock.split("[[package]]") {
         let field = |name: &str| {
-            entry.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"')).unwrap_or("")
+            entry
+                .lines()
+                .find_map(|l| l.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'))
+                .unwrap_or("")
         };
-        let Some((_, floor)) = FLOORS.iter().find(|(name, _)| *name == field("name")) else { continue };
-        let version: Vec<u64> =
-            field("version").split(['.', '-', '+']).take(3).map(|n| n.parse().expect("a version number")).collect();
-        assert!((version[0], version[1], version[2]) >= *floor, "{} {}", field("name"), field("version"));
+        let Some((_, floor)) = FLOORS.iter().find(|(name, _)| *name == field("name")) else {
+            continue;
+        };
+        let version: Vec<u64> = field("version")
+            .split(['.', '-', '+'])
+            .take(3)
+            .map(|n| n.parse().expect("a version number"))
+            .collect();
+        assert!(
+            (version[0], version[1], version[2]) >= *floor,
+            "{} {}",
+            field("name"),
+            field("version")
+        );
         seen += 1;
     }
     assert!(seen >= FLOORS.len(), "a floor names a crate that is not locked");
@@ -121,7 +154,12 @@ fn the_repository_keeps_its_own_rules() {
     let mut wrong = Vec::new();
     let forbidden_names = ["utils", "util", "helpers", "common", "misc", "manager", "types"];
     // Spelled in two halves, so that this file does not break its own rule.
-    let unfinished = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("#[ig", "nore")];
+    let unfinished = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("#[ig", "nore"),
+    ];
     each_source(&mut |path, text| {
         let shown = path.display();
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
@@ -133,12 +171,16 @@ fn the_repository_keeps_its_own_rules() {
                 wrong.push(format!("{shown}: left unfinished ({mark})"));
             }
         }
-        let code_lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        let code_lines = text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .count();
         let is_test = path.components().any(|c| c.as_os_str() == "tests") || stem == "tests";
         if !is_test && code_lines > 500 {
             wrong.push(format!("{shown}: {code_lines} lines before its tests; split past 500"));
         }
-        if !text.starts_with("//!") && !text.starts_with("#!") && !path.ends_with("build.rs") {
+        let says_what_it_is = text.starts_with("//!") || text.starts_with("#!");
+        if !says_what_it_is && stem != "tests" {
             wrong.push(format!("{shown}: a module opens with what it decides"));
         }
     });

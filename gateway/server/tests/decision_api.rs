@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use support::{Server, client};
 
 async fn check(server: &Server, body: Value) -> (u16, Value) {
-    let request = client().post(format!("http://{}/v1/authz/check", server.authz)).json(&body);
+    let request = client()
+        .post(format!("http://{}/v1/authz/check", server.authz))
+        .json(&body);
     let answer = request.send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
@@ -19,24 +21,47 @@ fn asked(secret: &str) -> Value {
 async fn a_good_key_is_allowed_with_all_that_its_caller_passes_on() {
     let server = Server::start("").await;
     let api = server.api();
-    api.scheme("s", json!([{"unit": "minute", "duration": 1, "max_requests": 2, "mode": "per_key"}])).await;
-    api.app_with("api", json!({"permissions": ["read", "write"], "rate_limit_scheme_slug": "s"})).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "minute", "duration": 1, "max_requests": 2, "mode": "per_key"}]),
+    )
+    .await;
+    api.app_with(
+        "api",
+        json!({"permissions": ["read", "write"], "rate_limit_scheme_slug": "s"}),
+    )
+    .await;
     let key = json!({"permissions": ["read"], "owner_user_id": 42, "metadata": {"principal_type": "root", "a": 1}});
     let key = api.key_with("api", key).await;
 
     let (status, answer) = check(&server, asked(&key.secret)).await;
     assert_eq!(status, 200, "{answer}");
-    assert_eq!((&answer["allowed"], &answer["reason"], &answer["blocked_rule"]), (&json!(true), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&answer["allowed"], &answer["reason"], &answer["blocked_rule"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
     assert_eq!(answer["identity"]["key_id"], key.id);
     assert_eq!(answer["identity"]["app_slug"], "api");
     assert_eq!(answer["identity"]["owner_user_id"], "42");
     assert_eq!(answer["identity"]["principal_type"], "api_key");
-    assert_eq!(answer["metadata"], json!({"principal_type": "api_key", "a": 1}), "whatever the key's own metadata says");
+    assert_eq!(
+        answer["metadata"],
+        json!({"principal_type": "api_key", "a": 1}),
+        "whatever the key's own metadata says"
+    );
     assert_eq!(answer["permissions"], json!(["read"]));
-    assert_eq!(answer["rate_limits"], json!([{"rule": "per_key-60s", "remaining": 1, "limit": 2}]));
+    assert_eq!(
+        answer["rate_limits"],
+        json!([{"rule": "per_key-60s", "remaining": 1, "limit": 2}])
+    );
     assert_eq!(answer["retry_after"], Value::Null);
     let headers = answer["headers"].as_object().expect("headers");
-    let named = |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+    let named = |name: &str| {
+        headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
+    };
     assert_eq!(named("x-wacht-key-id"), Some(json!(key.id)));
     assert_eq!(named("ratelimit-policy"), Some(json!("\"per_key-60s\";q=2;w=60")));
 
@@ -44,12 +69,21 @@ async fn a_good_key_is_allowed_with_all_that_its_caller_passes_on() {
     let mut wants_more = asked(&key.secret);
     wants_more["required_permissions"] = json!(["read", "write"]);
     let (status, answer) = check(&server, wants_more).await;
-    assert_eq!((status, &answer["allowed"], &answer["reason"]), (200, &json!(false), &json!("permission_denied")));
+    assert_eq!(
+        (status, &answer["allowed"], &answer["reason"]),
+        (200, &json!(false), &json!("permission_denied"))
+    );
     assert_eq!(check(&server, asked(&key.secret)).await.1["allowed"], true);
     let (status, answer) = check(&server, asked(&key.secret)).await;
-    assert_eq!((status, &answer["allowed"], &answer["reason"]), (200, &json!(false), &json!("rate_limited")));
+    assert_eq!(
+        (status, &answer["allowed"], &answer["reason"]),
+        (200, &json!(false), &json!("rate_limited"))
+    );
     assert_eq!(answer["blocked_rule"], "per_key-60s");
-    assert!((1..=60).contains(&answer["retry_after"].as_u64().expect("seconds")), "{answer}");
+    assert!(
+        (1..=60).contains(&answer["retry_after"].as_u64().expect("seconds")),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,10 +93,15 @@ async fn everything_else_has_its_status() {
     for app in ["api", "off", "foreign"] {
         api.app_with(app, json!({"resources": ["v1/*"]})).await;
     }
-    let (good, off, foreign, revoked) =
-        (api.key("api").await, api.key("off").await, api.key("foreign").await, api.key("api").await);
+    let (good, off, foreign, revoked) = (
+        api.key("api").await,
+        api.key("off").await,
+        api.key("foreign").await,
+        api.key("api").await,
+    );
     api.revoke("api", &revoked.id).await;
-    api.must("PATCH", "/api-auth/apps/off", Some(json!({"is_active": false}))).await;
+    api.must("PATCH", "/api-auth/apps/off", Some(json!({"is_active": false})))
+        .await;
     let unknown = portcullis_verify::Secret::generate("sk").expect("randomness");
 
     let with = |field: &str, value: Value| {
@@ -84,7 +123,10 @@ async fn everything_else_has_its_status() {
         (with("resource", json!("/v1/../x")), 400),
         (with("required_permissions", json!(["a AND"])), 400),
         (with("client_ip", json!("not an address")), 400),
-        (with("principal", json!({"type": "oauth_access_token", "value": "x"})), 400),
+        (
+            with("principal", json!({"type": "oauth_access_token", "value": "x"})),
+            400,
+        ),
         (with("client_ip", json!(null)), 200),
         (with("unknown_field", json!({"a": [1]})), 200),
         (with("required_permissions", json!([])), 200),
@@ -99,8 +141,16 @@ async fn everything_else_has_its_status() {
         }
     }
     let (status, answer) = check(&server, with("resource", json!("/v2/x"))).await;
-    assert_eq!((status, &answer["reason"]), (200, &json!("permission_denied")), "a denied resource is told as a denied permission");
-    let (_, answer) = check(&server, with("principal", json!({"type": "oauth_access_token", "value": "x"}))).await;
+    assert_eq!(
+        (status, &answer["reason"]),
+        (200, &json!("permission_denied")),
+        "a denied resource is told as a denied permission"
+    );
+    let (_, answer) = check(
+        &server,
+        with("principal", json!({"type": "oauth_access_token", "value": "x"})),
+    )
+    .await;
     assert!(answer.to_string().contains("unsupported_principal"), "{answer}");
 }
 
@@ -108,7 +158,11 @@ async fn everything_else_has_its_status() {
 async fn forward_auth_answers_for_other_proxies() {
     let server = Server::start("").await;
     let api = server.api();
-    api.scheme("s", json!([{"unit": "hour", "duration": 1, "max_requests": 2, "mode": "per_key"}])).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "hour", "duration": 1, "max_requests": 2, "mode": "per_key"}]),
+    )
+    .await;
     api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
     let key = api.key("api").await;
     let client = client();
@@ -122,7 +176,11 @@ async fn forward_auth_answers_for_other_proxies() {
         }
         request.send().await.expect("an answer")
     };
-    let traefik: &[(&str, &str)] = &[("x-forwarded-method", "GET"), ("x-forwarded-uri", "/v1/x?y=1"), ("x-forwarded-host", "h")];
+    let traefik: &[(&str, &str)] = &[
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-uri", "/v1/x?y=1"),
+        ("x-forwarded-host", "h"),
+    ];
     let nginx: &[(&str, &str)] = &[("x-original-method", "GET"), ("x-original-url", "http://h/v1/x")];
     for original in [traefik, nginx] {
         let answer = ask("", Some(&key.secret), original).await;

@@ -27,10 +27,19 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
     let revoked = api.key("api").await;
     api.revoke("api", &revoked.id).await;
     // Well-formed but never issued, wrong in its last character, and not even of our shape.
-    let unknown = portcullis_verify::Secret::generate("sk").expect("randomness").expose().to_owned();
+    let unknown = portcullis_verify::Secret::generate("sk")
+        .expect("randomness")
+        .expose()
+        .to_owned();
     let mut wrong = good.secret.clone();
     wrong.push('x');
-    let secrets = [good.secret.clone(), revoked.secret.clone(), unknown, wrong, "sk_live_0123456789abcdef".to_owned()];
+    let secrets = [
+        good.secret.clone(),
+        revoked.secret.clone(),
+        unknown,
+        wrong,
+        "sk_live_0123456789abcdef".to_owned(),
+    ];
 
     let client = client();
     let mut told = Vec::new();
@@ -42,12 +51,21 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
             client.get(server.url("/a")).header("X-API-Key", secret),
             client.get(server.url("/a")).header("x-other-key", secret),
             client.get(server.url(&format!("/a?x=1&api_key={secret}&y=2"))),
-            client.get(server.url("/a")).header("cookie", format!("a=b; key={secret}; c=d")),
+            client
+                .get(server.url("/a"))
+                .header("cookie", format!("a=b; key={secret}; c=d")),
             client.get(server.url("/a")).header("authorization", &basic),
             // In two places at once, and beside a different key.
-            client.get(server.url(&format!("/a?api_key={secret}"))).bearer_auth(secret),
-            client.get(server.url("/a")).bearer_auth(secret).header("x-api-key", &secrets[1]),
-            client.get(server.url("/a")).header("authorization", format!("Bearer {secret}, Bearer {secret}")),
+            client
+                .get(server.url(&format!("/a?api_key={secret}")))
+                .bearer_auth(secret),
+            client
+                .get(server.url("/a"))
+                .bearer_auth(secret)
+                .header("x-api-key", &secrets[1]),
+            client
+                .get(server.url("/a"))
+                .header("authorization", format!("Bearer {secret}, Bearer {secret}")),
             // Through a path that is refused before any look-up, and a route that is not there.
             client.get(server.url(&format!("/a%2fb?api_key={secret}"))),
         ];
@@ -72,19 +90,31 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
             json!({"principal": {"type": "oauth_access_token", "value": secret}, "resource": "/a", "method": "GET"}),
             json!({"principal": secret, "resource": secret, "method": secret}),
         ] {
-            let request = client.post(format!("http://{}/v1/authz/check", server.authz)).json(&body);
+            let request = client
+                .post(format!("http://{}/v1/authz/check", server.authz))
+                .json(&body);
             told.push(request.send().await.expect("an answer").text().await.expect("a body"));
         }
-        let forward = client.get(format!("http://{}/v1/forward-auth", server.authz)).bearer_auth(secret);
-        let forward = forward.header("x-forwarded-method", "GET").header("x-forwarded-uri", format!("/a?api_key={secret}"));
+        let forward = client
+            .get(format!("http://{}/v1/forward-auth", server.authz))
+            .bearer_auth(secret);
+        let forward = forward
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-uri", format!("/a?api_key={secret}"));
         let answer = forward.send().await.expect("an answer");
         told.push(format!("{:?}", answer.headers()));
         told.push(answer.text().await.expect("a body"));
-        for body in [json!({"key": secret}), json!({"key": {"nested": secret}}), json!([secret])] {
+        for body in [
+            json!({"key": secret}),
+            json!({"key": {"nested": secret}}),
+            json!([secret]),
+        ] {
             told.push(api.call("POST", "/api-auth/verify", Some(body)).await.1.to_string());
         }
         // As a management token too.
-        let posed = client.get(format!("http://{}/api-auth/apps", server.control)).bearer_auth(secret);
+        let posed = client
+            .get(format!("http://{}/api-auth/apps", server.control))
+            .bearer_auth(secret);
         told.push(posed.send().await.expect("an answer").text().await.expect("a body"));
     }
     assert_eq!(let_through, 7, "the good key opens in each of its places");
@@ -92,14 +122,27 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
 
     // The npm client sends itself, token and all, where a body's options are left out.
     let another = api.key("api").await;
-    let posed = json!({"baseUrl": "http://x", "defaultHeaders": {"Authorization": format!("Bearer {}", support::TOKEN)}});
-    api.must("POST", &format!("/api-auth/apps/api/keys/{}/revoke", another.id), Some(posed)).await;
+    let posed =
+        json!({"baseUrl": "http://x", "defaultHeaders": {"Authorization": format!("Bearer {}", support::TOKEN)}});
+    api.must(
+        "POST",
+        &format!("/api-auth/apps/api/keys/{}/revoke", another.id),
+        Some(posed),
+    )
+    .await;
 
-    let metrics = client.get(format!("http://{}/metrics", server.admin)).send().await.expect("an answer");
+    let metrics = client
+        .get(format!("http://{}/metrics", server.admin))
+        .send()
+        .await
+        .expect("an answer");
     let metrics = metrics.text().await.expect("a body");
     assert!(metrics.contains("portcullis_decisions_total"), "{metrics}");
     let logs = server.log_lines().join("\n");
-    assert!(logs.contains("key_revoked") && logs.contains("key_unknown"), "the log tells reasons apart:\n{logs}");
+    assert!(
+        logs.contains("key_revoked") && logs.contains("key_unknown"),
+        "the log tells reasons apart:\n{logs}"
+    );
     let seen = format!("{:?}", upstream.seen());
 
     for secret in secrets.iter().map(String::as_str).chain([support::TOKEN]) {
@@ -119,7 +162,10 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
 /// The `Authorization` value of HTTP Basic with this password.
 fn basic_credential(secret: &str) -> String {
     use base64::Engine;
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("user:{secret}")))
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(format!("user:{secret}"))
+    )
 }
 
 fn around(text: &str, needle: &str) -> String {
@@ -141,6 +187,9 @@ async fn the_store_holds_no_secret_in_the_clear() {
     }
     assert!(bytes.windows(4).any(|w| w == b"test"), "the store was read");
     for secret in [created.secret.as_str(), rotated.secret.as_str(), support::TOKEN] {
-        assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_bytes()), "a secret is stored in the clear");
+        assert!(
+            !bytes.windows(secret.len()).any(|w| w == secret.as_bytes()),
+            "a secret is stored in the clear"
+        );
     }
 }

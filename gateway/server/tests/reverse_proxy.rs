@@ -20,7 +20,8 @@ async fn the_upstream_is_told_who_asks_and_never_sees_the_key() {
     let upstream = Upstream::start().await;
     let server = Server::start(&route(upstream.address, &["internal-api"])).await;
     let api = server.api();
-    let app = json!({"permissions": ["users:read", "users:write", "admin"], "organization_id": 77, "workspace_id": "88"});
+    let app =
+        json!({"permissions": ["users:read", "users:write", "admin"], "organization_id": 77, "workspace_id": "88"});
     let app = api.app_with("internal-api", app).await;
     let key = json!({"name": "Grüße 100%", "permissions": ["users:write", "users:read"], "owner_user_id": "42",
         "metadata": {"plan": "pro", "city": "Zürich"}});
@@ -38,7 +39,10 @@ async fn the_upstream_is_told_who_asks_and_never_sees_the_key() {
     assert_eq!(answer.text().await.expect("a body"), "ok");
 
     let seen = upstream.last();
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/v1/users?x=1&y=%20"));
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("POST", "/v1/users?x=1&y=%20")
+    );
     assert_eq!(&seen.body[..], b"payload");
     for (name, expected) in [
         ("x-wacht-key-id", key.id.as_str()),
@@ -65,7 +69,12 @@ async fn the_upstream_is_told_who_asks_and_never_sees_the_key() {
 
     // What is null is left out.
     let plain = api.key("internal-api").await;
-    client().get(server.url("/")).header("X-API-Key", &plain.secret).send().await.expect("an answer");
+    client()
+        .get(server.url("/"))
+        .header("X-API-Key", &plain.secret)
+        .send()
+        .await
+        .expect("an answer");
     let seen = upstream.last();
     assert!(seen.header("x-wacht-owner-user-id").is_none());
     assert!(seen.header("x-api-key").is_none());
@@ -82,7 +91,11 @@ async fn refusals_have_the_shape_of_the_contract_and_tell_a_stranger_nothing() {
     );
     let server = Server::start(&config).await;
     let api = server.api();
-    api.app_with("api", json!({"resources": ["open/*", "admin/*", "challenge/*", "admin", "challenge"]})).await;
+    api.app_with(
+        "api",
+        json!({"resources": ["open/*", "admin/*", "challenge/*", "admin", "challenge"]}),
+    )
+    .await;
     api.app("foreign").await;
     let reader = api.key_with("api", json!({"permissions": ["read"]})).await;
     let admin = api.key_with("api", json!({"permissions": ["read", "root"]})).await;
@@ -112,35 +125,67 @@ async fn refusals_have_the_shape_of_the_contract_and_tell_a_stranger_nothing() {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), status, "{path} {reason}");
         assert_eq!(answer.headers()["content-type"], "application/json");
-        let challenged = answer.headers().get("www-authenticate").map(|value| value.to_str().expect("ASCII").to_owned());
+        let challenged = answer
+            .headers()
+            .get("www-authenticate")
+            .map(|value| value.to_str().expect("ASCII").to_owned());
         assert_eq!(challenged.is_some(), status == 401, "{challenged:?}");
         let mut body: Value = answer.json().await.expect("JSON");
         assert_eq!(body["reason"], reason, "{path}: {body}");
         assert_eq!(body["message"], body["errors"][0]["message"]);
-        assert!(body["errors"][0]["code"].is_u64() && body["request_id"].is_string(), "{body}");
+        assert!(
+            body["errors"][0]["code"].is_u64() && body["request_id"].is_string(),
+            "{body}"
+        );
         body["request_id"] = Value::Null;
         if reason == "key_invalid" {
             invalid_bodies.insert(body.to_string());
         }
     }
-    assert_eq!(invalid_bodies.len(), 1, "why a key is not good is nobody's business: {invalid_bodies:?}");
+    assert_eq!(
+        invalid_bodies.len(),
+        1,
+        "why a key is not good is nobody's business: {invalid_bodies:?}"
+    );
     assert_eq!(upstream.count(), 0);
-    let answer = client.get(server.url("/admin/x")).bearer_auth(&admin.secret).send().await.expect("an answer");
+    let answer = client
+        .get(server.url("/admin/x"))
+        .bearer_auth(&admin.secret)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(answer.status().as_u16(), 200);
     // The true reason is the operator's.
-    for (key, reason) in [(unknown.expose(), "key_unknown"), (&revoked.secret, "key_revoked"), ("junk", "key_malformed")] {
-        assert_eq!(api.must("POST", "/api-auth/verify", Some(json!({"key": key}))).await["reason"], reason);
+    for (key, reason) in [
+        (unknown.expose(), "key_unknown"),
+        (&revoked.secret, "key_revoked"),
+        ("junk", "key_malformed"),
+    ] {
+        assert_eq!(
+            api.must("POST", "/api-auth/verify", Some(json!({"key": key}))).await["reason"],
+            reason
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_and_longest_prefixes_choose_the_route() {
-    let (any, wild, exact, deep) =
-        (Upstream::named("any").await, Upstream::named("wild").await, Upstream::named("exact").await, Upstream::named("deep").await);
+    let (any, wild, exact, deep) = (
+        Upstream::named("any").await,
+        Upstream::named("wild").await,
+        Upstream::named("exact").await,
+        Upstream::named("deep").await,
+    );
     let one = |host: &str, path: &str, upstream: &Upstream| {
-        format!("[[routes]]\nhost = \"{host}\"\npath = \"{path}\"\nupstreams = [\"http://{}\"]\napps = [\"api\"]\n", upstream.address)
+        format!(
+            "[[routes]]\nhost = \"{host}\"\npath = \"{path}\"\nupstreams = [\"http://{}\"]\napps = [\"api\"]\n",
+            upstream.address
+        )
     };
-    let config = one("*", "/", &any) + &one("*.example.com", "/", &wild) + &one("api.example.com", "/", &exact) + &one("*", "/v1", &deep);
+    let config = one("*", "/", &any)
+        + &one("*.example.com", "/", &wild)
+        + &one("api.example.com", "/", &exact)
+        + &one("*", "/v1", &deep);
     let server = Server::start(&config).await;
     let api = server.api();
     api.app("api").await;
@@ -157,7 +202,10 @@ async fn hosts_and_longest_prefixes_choose_the_route() {
         ("api.example.com:7080", "/x", "exact"),
         ("API.EXAMPLE.COM", "/x", "exact"),
     ] {
-        let request = client.get(server.url(path)).header("host", host).bearer_auth(&key.secret);
+        let request = client
+            .get(server.url(path))
+            .header("host", host)
+            .bearer_auth(&key.secret);
         let answer = request.send().await.expect("an answer").text().await.expect("a body");
         assert_eq!(answer, expected, "{host}{path}");
     }
@@ -165,7 +213,11 @@ async fn hosts_and_longest_prefixes_choose_the_route() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_upstreams_take_turns_and_a_dead_one_costs_no_request() {
-    let (a, b, dead) = (Upstream::named("a").await, Upstream::named("b").await, free_port().await);
+    let (a, b, dead) = (
+        Upstream::named("a").await,
+        Upstream::named("b").await,
+        free_port().await,
+    );
     let config = format!(
         "[[routes]]\nupstreams = [\"http://{}\", \"http://{dead}\", \"http://{}\"]\napps = [\"api\"]\n",
         a.address, b.address
@@ -176,7 +228,12 @@ async fn several_upstreams_take_turns_and_a_dead_one_costs_no_request() {
     let key = api.key("api").await;
     let client = client();
     for n in 0..30 {
-        let answer = client.post(server.url("/")).bearer_auth(&key.secret).body(format!("body {n}")).send().await;
+        let answer = client
+            .post(server.url("/"))
+            .bearer_auth(&key.secret)
+            .body(format!("body {n}"))
+            .send()
+            .await;
         assert_eq!(answer.expect("an answer").status().as_u16(), 200);
     }
     assert_eq!(a.count() + b.count(), 30, "each request arrives once");
@@ -205,10 +262,17 @@ async fn an_upstream_that_is_away_or_silent_is_told_apart() {
     let api = server.api();
     api.app("api").await;
     let key = api.key("api").await;
-    for (path, status, reason) in
-        [("/away", 502, "upstream_unreachable"), ("/silent", 504, "upstream_timeout"), ("/breaks", 502, "upstream_unreachable")]
-    {
-        let answer = client().get(server.url(path)).bearer_auth(&key.secret).send().await.expect("an answer");
+    for (path, status, reason) in [
+        ("/away", 502, "upstream_unreachable"),
+        ("/silent", 504, "upstream_timeout"),
+        ("/breaks", 502, "upstream_unreachable"),
+    ] {
+        let answer = client()
+            .get(server.url(path))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(answer.status().as_u16(), status, "{path}");
         let body: Value = answer.json().await.expect("JSON");
         assert_eq!(body["reason"], reason, "{body}");
@@ -230,7 +294,9 @@ async fn connections_are_kept_alive_on_both_sides() {
                 while let Ok(1..) = stream.read_buf(&mut seen).await {
                     while let Some(end) = seen.windows(4).position(|w| w == b"\r\n\r\n") {
                         seen.drain(..end + 4);
-                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                        let _ = stream
+                            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                            .await;
                     }
                 }
             });
@@ -249,18 +315,28 @@ async fn connections_are_kept_alive_on_both_sides() {
         let answer = read_one(&mut stream).await;
         assert_eq!(raw::status(&answer), if n % 5 == 4 { 403 } else { 200 }, "{answer}");
     }
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1, "one upstream connection served all");
+    assert_eq!(
+        connections.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "one upstream connection served all"
+    );
 }
 
 /// Reads one answer with a `Content-Length`.
 async fn read_one(stream: &mut TcpStream) -> String {
     let mut seen = Vec::new();
     loop {
-        let n = tokio::time::timeout(support::PATIENCE, stream.read_buf(&mut seen)).await.expect("in time").expect("read");
+        let n = tokio::time::timeout(support::PATIENCE, stream.read_buf(&mut seen))
+            .await
+            .expect("in time")
+            .expect("read");
         assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&seen));
         let text = String::from_utf8_lossy(&seen).into_owned();
         let Some(end) = text.find("\r\n\r\n") else { continue };
-        let length = text[..end].to_lowercase().lines().find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let length = text[..end]
+            .to_lowercase()
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
         if seen.len() >= end + 4 + length.expect("a length") {
             return text;
         }
@@ -280,11 +356,16 @@ async fn bodies_stream_both_ways_without_being_gathered() {
         key.secret
     );
     down.write_all(head.as_bytes()).await.expect("sent");
-    let (mut up, _) = listener.accept().await.expect("the request arrives before its body is complete");
+    let (mut up, _) = listener
+        .accept()
+        .await
+        .expect("the request arrives before its body is complete");
     let mut seen = Vec::new();
     until(&mut up, &mut seen, "first").await;
     // The answer begins before the request ends, and each part arrives as it is sent.
-    up.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nearl\r\n").await.expect("sent");
+    up.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nearl\r\n")
+        .await
+        .expect("sent");
     let mut got = Vec::new();
     until(&mut down, &mut got, "earl").await;
     down.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.expect("sent");
@@ -295,7 +376,10 @@ async fn bodies_stream_both_ways_without_being_gathered() {
 
 async fn until(stream: &mut TcpStream, seen: &mut Vec<u8>, wanted: &str) {
     while !String::from_utf8_lossy(seen).contains(wanted) {
-        let n = tokio::time::timeout(support::PATIENCE, stream.read_buf(seen)).await.expect("in time").expect("read");
+        let n = tokio::time::timeout(support::PATIENCE, stream.read_buf(seen))
+            .await
+            .expect("in time")
+            .expect("read");
         assert!(n > 0, "closed before `{wanted}`: {:?}", String::from_utf8_lossy(seen));
     }
 }
@@ -311,15 +395,31 @@ async fn large_bodies_arrive_whole() {
     drop(listener);
     let mut echo = echo.expect("the echo starts");
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(echo.stdout.as_mut().expect("piped")), &mut line).expect("a line");
-    let echo_address: SocketAddr = line.trim().rsplit('/').next().expect("an address").parse().expect("an address");
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(echo.stdout.as_mut().expect("piped")),
+        &mut line,
+    )
+    .expect("a line");
+    let echo_address: SocketAddr = line
+        .trim()
+        .rsplit('/')
+        .next()
+        .expect("an address")
+        .parse()
+        .expect("an address");
     assert_ne!(echo_address, address);
     let server = Server::start(&route(echo_address, &["api"])).await;
     let api = server.api();
     api.app("api").await;
     let key = api.key("api").await;
     let body = "0123456789abcdef".repeat(50_000);
-    let answer = client().put(server.url("/big")).bearer_auth(&key.secret).body(body.clone()).send().await.expect("an answer");
+    let answer = client()
+        .put(server.url("/big"))
+        .bearer_auth(&key.secret)
+        .body(body.clone())
+        .send()
+        .await
+        .expect("an answer");
     let seen: Value = answer.json().await.expect("JSON");
     let _ = echo.kill();
     let _ = echo.wait();
@@ -335,7 +435,9 @@ async fn websockets_pass_with_a_key_and_do_not_without() {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+                    return;
+                };
                 while let Some(Ok(message)) = socket.next().await {
                     if message.is_text() && socket.send(message).await.is_err() {
                         return;
@@ -350,15 +452,31 @@ async fn websockets_pass_with_a_key_and_do_not_without() {
     let key = api.key("api").await;
     let request = |secret: &str| {
         use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-        let mut request = format!("ws://{}/socket", server.proxy).into_client_request().expect("a request");
-        request.headers_mut().insert("x-api-key", secret.parse().expect("a value"));
+        let mut request = format!("ws://{}/socket", server.proxy)
+            .into_client_request()
+            .expect("a request");
+        request
+            .headers_mut()
+            .insert("x-api-key", secret.parse().expect("a value"));
         request
     };
-    let (mut socket, _) = tokio_tungstenite::connect_async(request(&key.secret)).await.expect("upgraded");
+    let (mut socket, _) = tokio_tungstenite::connect_async(request(&key.secret))
+        .await
+        .expect("upgraded");
     for n in 0..10 {
         let text = format!("message {n}");
         socket.send(text.clone().into()).await.expect("sent");
-        assert_eq!(socket.next().await.expect("an echo").expect("a message").into_text().expect("text").as_str(), text);
+        assert_eq!(
+            socket
+                .next()
+                .await
+                .expect("an echo")
+                .expect("a message")
+                .into_text()
+                .expect("text")
+                .as_str(),
+            text
+        );
     }
     match tokio_tungstenite::connect_async(request("junk")).await {
         Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 403),
@@ -373,7 +491,13 @@ async fn an_app_that_a_route_names_may_appear_later() {
     let api = server.api();
     api.app("later").await;
     let key = api.key("later").await;
-    let status = client().get(server.url("/")).bearer_auth(&key.secret).send().await.expect("an answer").status();
+    let status = client()
+        .get(server.url("/"))
+        .bearer_auth(&key.secret)
+        .send()
+        .await
+        .expect("an answer")
+        .status();
     assert_eq!(status.as_u16(), 200);
 }
 
@@ -391,25 +515,52 @@ async fn a_kept_credential_is_forwarded_and_only_then() {
     api.app("api").await;
     let key = api.key("api").await;
     let client = client();
-    client.get(server.url("/kept")).bearer_auth(&key.secret).send().await.expect("an answer");
-    assert_eq!(upstream.last().header("authorization"), Some(format!("Bearer {}", key.secret).as_str()));
+    client
+        .get(server.url("/kept"))
+        .bearer_auth(&key.secret)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        upstream.last().header("authorization"),
+        Some(format!("Bearer {}", key.secret).as_str())
+    );
     for (target, cookie, seen_target, seen_cookie) in [
-        (format!("/a?x=1&api_key={}&y=%2F", key.secret), None, "/a?x=1&y=%2F", None),
+        (
+            format!("/a?x=1&api_key={}&y=%2F", key.secret),
+            None,
+            "/a?x=1&y=%2F",
+            None,
+        ),
         (format!("/a?api_key={}", key.secret), None, "/a", None),
-        ("/a?x=1".to_owned(), Some(format!("a=1; key={}; b=2", key.secret)), "/a?x=1", Some("a=1; b=2")),
+        (
+            "/a?x=1".to_owned(),
+            Some(format!("a=1; key={}; b=2", key.secret)),
+            "/a?x=1",
+            Some("a=1; b=2"),
+        ),
         ("/a".to_owned(), Some(format!("key={}", key.secret)), "/a", None),
     ] {
         let mut request = client.get(server.url(&target));
         if let Some(cookie) = &cookie {
             request = request.header("cookie", cookie);
         }
-        assert_eq!(request.send().await.expect("an answer").status().as_u16(), 200, "{target} {cookie:?}");
+        assert_eq!(
+            request.send().await.expect("an answer").status().as_u16(),
+            200,
+            "{target} {cookie:?}"
+        );
         let seen = upstream.last();
         assert_eq!(seen.target, seen_target);
         assert_eq!(seen.header("cookie"), seen_cookie);
     }
     // A place that the route does not name is no credential place, and is left alone.
-    let answer = client.get(server.url("/a")).bearer_auth(&key.secret).send().await.expect("an answer");
+    let answer = client
+        .get(server.url("/a"))
+        .bearer_auth(&key.secret)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(answer.status().as_u16(), 403);
     eventually("nothing more arrives", async || (upstream.count() == 5).then_some(())).await;
 }

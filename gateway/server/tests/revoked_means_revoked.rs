@@ -42,12 +42,21 @@ async fn check(ending: Ending) {
             let client = client();
             let (url, secret) = (url.clone(), key.secret.clone());
             let (ended, stop) = (Arc::clone(&ended), Arc::clone(&stop));
-            let (admitted, admitted_after, refused_after) =
-                (Arc::clone(&admitted), Arc::clone(&admitted_after), Arc::clone(&refused_after));
+            let (admitted, admitted_after, refused_after) = (
+                Arc::clone(&admitted),
+                Arc::clone(&admitted_after),
+                Arc::clone(&refused_after),
+            );
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let sent_after_the_end = ended.load(Ordering::SeqCst);
-                    let status = client.get(&url).bearer_auth(&secret).send().await.expect("an answer").status();
+                    let status = client
+                        .get(&url)
+                        .bearer_auth(&secret)
+                        .send()
+                        .await
+                        .expect("an answer")
+                        .status();
                     match (sent_after_the_end, status.as_u16()) {
                         (false, 200) => admitted.fetch_add(1, Ordering::SeqCst),
                         (true, 200) => admitted_after.fetch_add(1, Ordering::SeqCst),
@@ -74,11 +83,20 @@ async fn check(ending: Ending) {
     .await;
     stop.store(true, Ordering::SeqCst);
     for hammer in hammers {
-        tokio::time::timeout(PATIENCE, hammer).await.expect("it stops").expect("no connection saw anything odd");
+        tokio::time::timeout(PATIENCE, hammer)
+            .await
+            .expect("it stops")
+            .expect("no connection saw anything odd");
     }
-    assert_eq!(admitted_after.load(Ordering::SeqCst), 0, "a request sent after the answer was let through");
+    assert_eq!(
+        admitted_after.load(Ordering::SeqCst),
+        0,
+        "a request sent after the answer was let through"
+    );
 
-    let told = api.must("POST", "/api-auth/verify", Some(json!({"key": key.secret}))).await;
+    let told = api
+        .must("POST", "/api-auth/verify", Some(json!({"key": key.secret})))
+        .await;
     assert_eq!(told["reason"], ending.reason, "{told}");
 }
 
@@ -97,7 +115,8 @@ async fn after_a_revocation_by_the_older_call() {
         reason: "key_revoked",
         end: |api, key| {
             Box::pin(async move {
-                api.must("POST", "/api-auth/keys/revoke", Some(json!({"key_id": key.id}))).await;
+                api.must("POST", "/api-auth/keys/revoke", Some(json!({"key_id": key.id})))
+                    .await;
             })
         },
     })
@@ -125,7 +144,8 @@ async fn after_the_app_is_switched_off() {
         reason: "app_inactive",
         end: |api, _| {
             Box::pin(async move {
-                api.must("PATCH", "/api-auth/apps/api", Some(json!({"is_active": false}))).await;
+                api.must("PATCH", "/api-auth/apps/api", Some(json!({"is_active": false})))
+                    .await;
             })
         },
     })
@@ -161,10 +181,19 @@ async fn a_key_stops_at_its_expiry_although_it_is_cached() {
     let mut admitted = 0;
     loop {
         let before_us = clock.now().wall_us;
-        let status = client.get(server.url("/")).bearer_auth(&key.secret).send().await.expect("an answer").status();
+        let status = client
+            .get(server.url("/"))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer")
+            .status();
         match status.as_u16() {
             200 => {
-                assert!(before_us < expires_at_us, "a request sent after the expiry was let through");
+                assert!(
+                    before_us < expires_at_us,
+                    "a request sent after the expiry was let through"
+                );
                 admitted += 1;
             }
             403 => {
@@ -175,7 +204,9 @@ async fn a_key_stops_at_its_expiry_although_it_is_cached() {
         }
     }
     assert!(admitted > 0, "the key opened before its expiry");
-    let told = api.must("POST", "/api-auth/verify", Some(json!({"key": key.secret}))).await;
+    let told = api
+        .must("POST", "/api-auth/verify", Some(json!({"key": key.secret})))
+        .await;
     assert_eq!(told["reason"], "key_expired");
 }
 
@@ -186,10 +217,19 @@ async fn a_rotation_with_grace_keeps_the_old_secret_that_long_and_revoking_it_en
     let api = server.api();
     api.app("api").await;
     let old = api.key("api").await;
-    let fresh = api.rotate("api", &old.id, Some(json!({"grace_period_seconds": 3600}))).await;
+    let fresh = api
+        .rotate("api", &old.id, Some(json!({"grace_period_seconds": 3600})))
+        .await;
     let client = client();
     let status = async |secret: &str| {
-        client.get(server.url("/")).bearer_auth(secret).send().await.expect("an answer").status().as_u16()
+        client
+            .get(server.url("/"))
+            .bearer_auth(secret)
+            .send()
+            .await
+            .expect("an answer")
+            .status()
+            .as_u16()
     };
     assert_eq!(status(&old.secret).await, 200);
     assert_eq!(status(&fresh.secret).await, 200);
@@ -207,7 +247,13 @@ async fn a_key_works_from_the_answer_to_its_creation() {
     let client = client();
     for _ in 0..20 {
         let key = api.key("api").await;
-        let status = client.get(server.url("/")).bearer_auth(&key.secret).send().await.expect("an answer").status();
+        let status = client
+            .get(server.url("/"))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer")
+            .status();
         assert_eq!(status.as_u16(), 200);
     }
 }

@@ -11,9 +11,19 @@ use support::{Server, client, run};
 fn deployment(server: &Server, name: &str) -> String {
     let config = server.folder().join("portcullis.toml");
     let config = config.to_str().expect("UTF-8");
-    let made = run(server.folder(), &["deployments", "create", name, "--config", config], &[], "");
+    let made = run(
+        server.folder(),
+        &["deployments", "create", name, "--config", config],
+        &[],
+        "",
+    );
     assert_eq!(made.code, 0, "{}", made.stderr);
-    let token = run(server.folder(), &["tokens", "create", "--deployment", name, "--config", config], &[], "");
+    let token = run(
+        server.folder(),
+        &["tokens", "create", "--deployment", name, "--config", config],
+        &[],
+        "",
+    );
     assert_eq!(token.code, 0, "{}", token.stderr);
     token.stdout.trim().to_owned()
 }
@@ -24,7 +34,8 @@ async fn what_one_tenant_has_another_neither_sees_nor_touches() {
     let mine = server.api();
     let theirs = Api::new(server.control, &deployment(&server, "acme"));
 
-    mine.scheme("gold", json!([{"unit": "hour", "duration": 1, "max_requests": 5}])).await;
+    mine.scheme("gold", json!([{"unit": "hour", "duration": 1, "max_requests": 5}]))
+        .await;
     mine.app("api").await;
     let key = mine.key("api").await;
 
@@ -39,12 +50,32 @@ async fn what_one_tenant_has_another_neither_sees_nor_touches() {
         ("DELETE", "/api-auth/apps/api".to_owned(), None),
         ("GET", "/api-auth/apps/api/keys".to_owned(), None),
         ("POST", "/api-auth/apps/api/keys".to_owned(), Some(json!({"name": "x"}))),
-        ("POST", format!("/api-auth/apps/api/keys/{}/revoke", key.id), Some(empty.clone())),
-        ("POST", format!("/api-auth/apps/api/keys/{}/rotate", key.id), Some(empty.clone())),
-        ("POST", "/api-auth/keys/revoke".to_owned(), Some(json!({"key_id": key.id}))),
-        ("POST", "/api-auth/keys/rotate".to_owned(), Some(json!({"api_key_id": key.id}))),
+        (
+            "POST",
+            format!("/api-auth/apps/api/keys/{}/revoke", key.id),
+            Some(empty.clone()),
+        ),
+        (
+            "POST",
+            format!("/api-auth/apps/api/keys/{}/rotate", key.id),
+            Some(empty.clone()),
+        ),
+        (
+            "POST",
+            "/api-auth/keys/revoke".to_owned(),
+            Some(json!({"key_id": key.id})),
+        ),
+        (
+            "POST",
+            "/api-auth/keys/rotate".to_owned(),
+            Some(json!({"api_key_id": key.id})),
+        ),
         ("GET", "/api-auth/rate-limit-schemes/gold".to_owned(), None),
-        ("PATCH", "/api-auth/rate-limit-schemes/gold".to_owned(), Some(json!({"name": "x"}))),
+        (
+            "PATCH",
+            "/api-auth/rate-limit-schemes/gold".to_owned(),
+            Some(json!({"name": "x"})),
+        ),
         ("DELETE", "/api-auth/rate-limit-schemes/gold".to_owned(), None),
     ];
     let check = async |why: &str| {
@@ -62,12 +93,25 @@ async fn what_one_tenant_has_another_neither_sees_nor_touches() {
         assert_eq!(theirs.call("POST", &path, Some(json!({}))).await.0, 404);
     }
     // My scheme is unknown to them.
-    let (status, _) = theirs.call("PATCH", "/api-auth/apps/api", Some(json!({"rate_limit_scheme_slug": "gold"}))).await;
+    let (status, _) = theirs
+        .call(
+            "PATCH",
+            "/api-auth/apps/api",
+            Some(json!({"rate_limit_scheme_slug": "gold"})),
+        )
+        .await;
     assert_eq!(status, 400);
 
-    let told = theirs.must("POST", "/api-auth/verify", Some(json!({"key": key.secret}))).await;
-    assert_eq!((&told["decision"], &told["reason"]), (&json!("deny"), &json!("key_unknown")));
-    let told = mine.must("POST", "/api-auth/verify", Some(json!({"key": key.secret}))).await;
+    let told = theirs
+        .must("POST", "/api-auth/verify", Some(json!({"key": key.secret})))
+        .await;
+    assert_eq!(
+        (&told["decision"], &told["reason"]),
+        (&json!("deny"), &json!("key_unknown"))
+    );
+    let told = mine
+        .must("POST", "/api-auth/verify", Some(json!({"key": key.secret})))
+        .await;
     assert_eq!(told["decision"], "allow");
 }
 
@@ -95,13 +139,20 @@ async fn a_route_opens_for_its_own_deployment_only() {
         ("/theirs", &their_key, 200),
         ("/theirs", &my_key, 403),
     ] {
-        let answer = client.get(server.url(path)).bearer_auth(&key.secret).send().await.expect("an answer");
+        let answer = client
+            .get(server.url(path))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(answer.status().as_u16(), expected, "{path}");
     }
     // The decision API answers for the first deployment.
     for (key, expected) in [(&my_key, 200), (&their_key, 403)] {
         let body = json!({"principal": {"type": "api_key", "value": key.secret}, "resource": "/", "method": "GET"});
-        let answer = client.post(format!("http://{}/v1/authz/check", server.authz)).json(&body);
+        let answer = client
+            .post(format!("http://{}/v1/authz/check", server.authz))
+            .json(&body);
         assert_eq!(answer.send().await.expect("an answer").status().as_u16(), expected);
     }
 }

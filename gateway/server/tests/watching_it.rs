@@ -10,14 +10,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 async fn page(server: &Server, path: &str) -> (u16, String) {
-    let answer = client().get(format!("http://{}{path}", server.admin)).send().await.expect("an answer");
+    let answer = client()
+        .get(format!("http://{}{path}", server.admin))
+        .send()
+        .await
+        .expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("a body"))
 }
 
 /// The value of a sample, 0 when it is not there.
 fn sample(metrics: &str, name: &str) -> f64 {
-    let line = metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-    line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    let line = metrics
+        .lines()
+        .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    line.and_then(|line| line.rsplit(' ').next())
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0.0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +40,11 @@ async fn metrics_count_what_happened() {
     );
     let server = Server::start(&config).await;
     let api = server.api();
-    api.scheme("s", json!([{"unit": "hour", "duration": 1, "max_requests": 3, "mode": "per_key"}])).await;
+    api.scheme(
+        "s",
+        json!([{"unit": "hour", "duration": 1, "max_requests": 3, "mode": "per_key"}]),
+    )
+    .await;
     api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
     let key = api.key("api").await;
     let client = client();
@@ -54,10 +66,19 @@ async fn metrics_count_what_happened() {
     assert_eq!(code, 200);
     for (name, expected) in [
         ("portcullis_decisions_total{outcome=\"allowed\",surface=\"proxy\"}", 3.0),
-        ("portcullis_decisions_total{outcome=\"rate_limited\",surface=\"proxy\"}", 1.0),
-        ("portcullis_decisions_total{outcome=\"key_missing\",surface=\"proxy\"}", 1.0),
-        ("portcullis_decisions_total{outcome=\"key_malformed\",surface=\"proxy\"}", 1.0),
-        ("portcullis_upstream_errors_total{kind=\"unreachable\"}", 1.0),
+        (
+            "portcullis_decisions_total{outcome=\"rate_limited\",surface=\"proxy\"}",
+            1.0,
+        ),
+        (
+            "portcullis_decisions_total{outcome=\"key_missing\",surface=\"proxy\"}",
+            1.0,
+        ),
+        (
+            "portcullis_decisions_total{outcome=\"key_malformed\",surface=\"proxy\"}",
+            1.0,
+        ),
+        ("portcullis_upstream_errors_total{kind=\"connect_refused\"}", 1.0),
         ("portcullis_cache_misses_total", 1.0),
         ("portcullis_cache_hits_total", 3.0),
         ("portcullis_cache_keys{state=\"known\"}", 1.0),
@@ -86,7 +107,10 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let key = api.key("api").await;
 
     let mut slow = TcpStream::connect(server.proxy).await.expect("connected");
-    let head = format!("GET /slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", key.secret);
+    let head = format!(
+        "GET /slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        key.secret
+    );
     slow.write_all(head.as_bytes()).await.expect("sent");
     let (mut at_upstream, _) = upstream.accept().await.expect("the request arrives");
     let mut seen = vec![0; 4096];
@@ -96,16 +120,28 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let idle = TcpStream::connect(server.proxy).await.expect("connected");
 
     server.terminate();
-    server.wait_for_log("draining", |line| field(line, "message").is_some_and(|m| m.starts_with("draining")));
+    server.wait_for_log("draining", |line| {
+        field(line, "message").is_some_and(|m| m.starts_with("draining"))
+    });
     support::eventually("new connections are refused", async || {
         TcpStream::connect(server.proxy).await.err().map(|_| ())
     })
     .await;
-    assert_eq!(page(&server, "/readyz").await.0, 503, "an orchestrator hears of the drain");
+    assert_eq!(
+        page(&server, "/readyz").await.0,
+        503,
+        "an orchestrator hears of the drain"
+    );
 
-    at_upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await.expect("answered");
+    at_upstream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+        .await
+        .expect("answered");
     let mut answer = Vec::new();
-    tokio::time::timeout(support::PATIENCE, slow.read_to_end(&mut answer)).await.expect("in time").expect("read");
+    tokio::time::timeout(support::PATIENCE, slow.read_to_end(&mut answer))
+        .await
+        .expect("in time")
+        .expect("read");
     let answer = String::from_utf8_lossy(&answer);
     assert_eq!(raw::status(&answer), 200, "{answer}");
     assert!(answer.ends_with("done"), "{answer}");
@@ -117,45 +153,78 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
 async fn a_drain_ends_at_its_time_limit_even_if_the_upstream_never_answers() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = upstream.local_addr().expect("an address");
-    let mut server = Server::start(&format!("[gateway]\ndrain_timeout = \"1s\"\n{}", route(address, &["api"]))).await;
+    let mut server = Server::start(&format!(
+        "[gateway]\ndrain_timeout = \"1s\"\n{}",
+        route(address, &["api"])
+    ))
+    .await;
     let api = server.api();
     api.app("api").await;
     let key = api.key("api").await;
     let mut slow = TcpStream::connect(server.proxy).await.expect("connected");
-    let head = format!("GET /slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", key.secret);
+    let head = format!(
+        "GET /slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        key.secret
+    );
     slow.write_all(head.as_bytes()).await.expect("sent");
     let _held = upstream.accept().await.expect("the request arrives");
     server.terminate();
     let ended = tokio::task::spawn_blocking(move || server.wait());
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the drain is bounded").expect("it ended");
+    tokio::time::timeout(Duration::from_secs(20), ended)
+        .await
+        .expect("the drain is bounded")
+        .expect("it ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_can_be_followed_by_its_id() {
     let upstream = Upstream::start().await;
-    let server = Server::start(&format!("[log]\nrequests = true\n{}", route(upstream.address, &["api"]))).await;
+    let server = Server::start(&format!(
+        "[log]\nrequests = true\n{}",
+        route(upstream.address, &["api"])
+    ))
+    .await;
     let api = server.api();
     api.app("api").await;
     let key = api.key("api").await;
     let client = client();
-    client.get(server.url("/a")).bearer_auth(&key.secret).send().await.expect("an answer");
+    client
+        .get(server.url("/a"))
+        .bearer_auth(&key.secret)
+        .send()
+        .await
+        .expect("an answer");
     let id = upstream.last().header("x-request-id").expect("an id").to_owned();
     let line = server.wait_for_log("the request", |line| field(line, "request_id").as_deref() == Some(&id));
     assert_eq!(field(&line, "outcome").as_deref(), Some("allowed"), "{line}");
     assert_eq!(field(&line, "key_id").as_deref(), Some(key.id.as_str()), "{line}");
 
-    let refused = client.get(server.url("/a")).bearer_auth("junk").send().await.expect("an answer");
+    let refused = client
+        .get(server.url("/a"))
+        .bearer_auth("junk")
+        .send()
+        .await
+        .expect("an answer");
     let body: serde_json::Value = refused.json().await.expect("JSON");
     assert_eq!(body["reason"], "key_invalid");
     let id = body["request_id"].as_str().expect("an id");
     let line = server.wait_for_log("the refusal", |line| field(line, "request_id").as_deref() == Some(id));
-    assert_eq!(field(&line, "outcome").as_deref(), Some("key_malformed"), "the log knows more: {line}");
+    assert_eq!(
+        field(&line, "outcome").as_deref(),
+        Some("key_malformed"),
+        "the log knows more: {line}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_token_is_generated_and_shown_once_when_none_is_given() {
     let folder = std::sync::Arc::new(tempfile::TempDir::new().expect("a temporary folder"));
-    let server = Server::start_in(std::sync::Arc::clone(&folder), "", &[("PORTCULLIS_BOOTSTRAP_TOKEN", "")]).await;
+    let server = Server::start_in(
+        std::sync::Arc::clone(&folder),
+        "",
+        &[("PORTCULLIS_BOOTSTRAP_TOKEN", "")],
+    )
+    .await;
     let printed = server.printed();
     let token = printed.trim().rsplit(' ').next().expect("a token").to_owned();
     assert!(token.len() >= 40, "{printed}");
@@ -165,5 +234,11 @@ async fn a_first_token_is_generated_and_shown_once_when_none_is_given() {
     assert_eq!(server.stop(), 0);
     let again = Server::start_in(folder, "", &[("PORTCULLIS_BOOTSTRAP_TOKEN", "")]).await;
     assert_eq!(again.printed(), "", "never again");
-    assert_eq!(support::control::Api::new(again.control, &token).call("GET", "/api-auth/apps", None).await.0, 200);
+    assert_eq!(
+        support::control::Api::new(again.control, &token)
+            .call("GET", "/api-auth/apps", None)
+            .await
+            .0,
+        200
+    );
 }

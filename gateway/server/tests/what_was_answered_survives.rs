@@ -26,7 +26,11 @@ async fn nothing_answered_is_lost_when_the_process_is_killed_in_a_loop_of_writes
         server = server.kill_and_restart().await;
         verify_all(&server, &acknowledged, &revoked).await;
     }
-    assert!(acknowledged.len() >= KILLS, "writes were answered between the kills: {}", acknowledged.len());
+    assert!(
+        acknowledged.len() >= KILLS,
+        "writes were answered between the kills: {}",
+        acknowledged.len()
+    );
     assert!(!revoked.is_empty(), "revocations were answered between the kills");
 }
 
@@ -40,13 +44,19 @@ async fn write_until_killed(pid: u32, api: support::control::Api, round: usize) 
         writers.spawn(async move {
             let (mut keys, mut gone): (Vec<Issued>, Vec<String>) = (Vec::new(), Vec::new());
             while !dead.load(Ordering::SeqCst) {
-                let Some(made) = api.try_call("POST", "/api-auth/apps/api/keys", Some(json!({"name": "k"}))).await else {
+                let Some(made) = api
+                    .try_call("POST", "/api-auth/apps/api/keys", Some(json!({"name": "k"})))
+                    .await
+                else {
                     break;
                 };
                 assert_eq!(made.0, 201, "{}", made.1);
                 answered.fetch_add(1, Ordering::SeqCst);
                 let id = made.1["id"].as_str().expect("an id").to_owned();
-                keys.push(Issued { id: id.clone(), secret: made.1["secret"].as_str().expect("a secret").to_owned() });
+                keys.push(Issued {
+                    id: id.clone(),
+                    secret: made.1["secret"].as_str().expect("a secret").to_owned(),
+                });
                 if keys.len() % 3 == 0 {
                     let path = format!("/api-auth/apps/api/keys/{id}/revoke");
                     match api.try_call("POST", &path, None).await {
@@ -65,7 +75,10 @@ async fn write_until_killed(pid: u32, api: support::control::Api, round: usize) 
     }
     // With other writers under way the kill falls at another moment of a write each round.
     let enough = 8 + 5 * round;
-    support::eventually("writes are answered", async || (answered.load(Ordering::SeqCst) >= enough).then_some(())).await;
+    support::eventually("writes are answered", async || {
+        (answered.load(Ordering::SeqCst) >= enough).then_some(())
+    })
+    .await;
     support::signal(pid, "KILL");
     dead.store(true, Ordering::SeqCst);
     let mut all = (Vec::new(), Vec::new());
@@ -78,16 +91,31 @@ async fn write_until_killed(pid: u32, api: support::control::Api, round: usize) 
 
 async fn verify_all(server: &Server, acknowledged: &[Issued], revoked: &[String]) {
     let api = server.api();
-    let listed = api.must("GET", "/api-auth/apps/api/keys?include_inactive=true", None).await;
-    let by_id: std::collections::HashMap<&str, &Value> =
-        listed["keys"].as_array().expect("keys").iter().map(|k| (k["id"].as_str().expect("an id"), k)).collect();
+    let listed = api
+        .must("GET", "/api-auth/apps/api/keys?include_inactive=true", None)
+        .await;
+    let by_id: std::collections::HashMap<&str, &Value> = listed["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .map(|k| (k["id"].as_str().expect("an id"), k))
+        .collect();
     for key in acknowledged {
-        let stored = by_id.get(key.id.as_str()).unwrap_or_else(|| panic!("key {} was answered 201 and is gone", key.id));
-        assert_eq!(stored["revoked_at"].is_string(), revoked.contains(&key.id), "key {}", key.id);
+        let stored = by_id
+            .get(key.id.as_str())
+            .unwrap_or_else(|| panic!("key {} was answered 201 and is gone", key.id));
+        assert_eq!(
+            stored["revoked_at"].is_string(),
+            revoked.contains(&key.id),
+            "key {}",
+            key.id
+        );
     }
     // The newest few are asked for by their secrets too.
     for key in acknowledged.iter().rev().take(12) {
-        let told = api.must("POST", "/api-auth/verify", Some(json!({"key": key.secret}))).await;
+        let told = api
+            .must("POST", "/api-auth/verify", Some(json!({"key": key.secret})))
+            .await;
         let expected = if revoked.contains(&key.id) { "deny" } else { "allow" };
         assert_eq!(told["decision"], expected, "{told}");
     }
@@ -98,13 +126,23 @@ async fn a_restart_loses_nothing() {
     let upstream = Upstream::start().await;
     let server = Server::start(&route(upstream.address, &["api"])).await;
     let api = server.api();
-    api.scheme("gold", json!([{"unit": "hour", "duration": 1, "max_requests": 50, "mode": "per_key"}])).await;
+    api.scheme(
+        "gold",
+        json!([{"unit": "hour", "duration": 1, "max_requests": 50, "mode": "per_key"}]),
+    )
+    .await;
     let more = json!({"rate_limit_scheme_slug": "gold", "permissions": ["read", "write"], "resources": ["v1/*"]});
     api.app_with("api", more).await;
-    let kept = api.key_with("api", json!({"permissions": ["read"], "metadata": {"team": "a"}})).await;
+    let kept = api
+        .key_with("api", json!({"permissions": ["read"], "metadata": {"team": "a"}}))
+        .await;
     let dead = api.key("api").await;
     api.revoke("api", &dead.id).await;
-    let paths = ["/api-auth/apps/api", "/api-auth/apps/api/keys?include_inactive=true", "/api-auth/rate-limit-schemes"];
+    let paths = [
+        "/api-auth/apps/api",
+        "/api-auth/apps/api/keys?include_inactive=true",
+        "/api-auth/rate-limit-schemes",
+    ];
     let mut before = Vec::new();
     for path in paths {
         before.push(api.must("GET", path, None).await);
@@ -117,7 +155,12 @@ async fn a_restart_loses_nothing() {
     }
     let client = client();
     for (key, expected) in [(&kept, 200), (&dead, 403)] {
-        let answer = client.get(server.url("/v1/x")).bearer_auth(&key.secret).send().await.expect("an answer");
+        let answer = client
+            .get(server.url("/v1/x"))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(answer.status().as_u16(), expected);
     }
 }

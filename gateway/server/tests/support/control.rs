@@ -22,7 +22,11 @@ pub struct Issued {
 
 impl Api {
     pub fn new(address: SocketAddr, token: &str) -> Api {
-        Api { client: super::client(), base: format!("http://{address}"), token: token.to_owned() }
+        Api {
+            client: super::client(),
+            base: format!("http://{address}"),
+            token: token.to_owned(),
+        }
     }
 
     /// Sends a call and gives status and body (`null` when there is none).
@@ -37,7 +41,14 @@ impl Api {
         let answer = request.send().await.expect("the control API answers");
         let status = answer.status().as_u16();
         let text = answer.text().await.expect("a body");
-        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") })
+        (
+            status,
+            if text.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_str(&text).expect("JSON")
+            },
+        )
     }
 
     /// The same, for a server that may die: `None` when no whole answer came.
@@ -83,18 +94,29 @@ impl Api {
     pub async fn key_with(&self, app: &str, more: Value) -> Issued {
         let mut body = json!({"name": "test key"});
         merge(&mut body, more);
-        let made = self.must("POST", &format!("/api-auth/apps/{app}/keys"), Some(body)).await;
+        let made = self
+            .must("POST", &format!("/api-auth/apps/{app}/keys"), Some(body))
+            .await;
         issued(&made)
     }
 
     /// Revokes a key.
     pub async fn revoke(&self, app: &str, id: &str) {
-        self.must("POST", &format!("/api-auth/apps/{app}/keys/{id}/revoke"), Some(json!({"reason": "test"}))).await;
+        self.must(
+            "POST",
+            &format!("/api-auth/apps/{app}/keys/{id}/revoke"),
+            Some(json!({"reason": "test"})),
+        )
+        .await;
     }
 
     /// Rotates a key.
     pub async fn rotate(&self, app: &str, id: &str, body: Option<Value>) -> Issued {
-        issued(&self.must("POST", &format!("/api-auth/apps/{app}/keys/{id}/rotate"), body).await)
+        issued(
+            &self
+                .must("POST", &format!("/api-auth/apps/{app}/keys/{id}/rotate"), body)
+                .await,
+        )
     }
 
     /// Creates a scheme.

@@ -68,7 +68,12 @@ impl Server {
 
     /// The same with further environment variables.
     pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Server {
-        Server::start_in(Arc::new(TempDir::new().expect("a temporary folder")), config, environment).await
+        Server::start_in(
+            Arc::new(TempDir::new().expect("a temporary folder")),
+            config,
+            environment,
+        )
+        .await
     }
 
     /// Starts a server in a folder that may hold an earlier one's store.
@@ -101,7 +106,9 @@ impl Server {
             authz: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
-        server.output.wait_for_line("ready", |line| field(line, "message").as_deref() == Some("ready"));
+        server
+            .output
+            .wait_for_line("ready", |line| field(line, "message").as_deref() == Some("ready"));
         let listening = server.listening();
         server.control = listening["control"][0];
         server.proxy = listening["proxy"][0];
@@ -116,7 +123,10 @@ impl Server {
         for line in self.log_lines() {
             if field(&line, "message").as_deref() == Some("listening") {
                 let surface = field(&line, "surface").expect("a surface");
-                let address = field(&line, "address").expect("an address").parse().expect("an address");
+                let address = field(&line, "address")
+                    .expect("an address")
+                    .parse()
+                    .expect("an address");
                 all.entry(surface).or_default().push(address);
             }
         }
@@ -204,13 +214,21 @@ impl Output {
                 return line.clone();
             }
             seen = lines.log.len();
-            assert!(!lines.ended, "the server ended before `{what}`:\n{}", lines.log.join("\n"));
+            assert!(
+                !lines.ended,
+                "the server ended before `{what}`:\n{}",
+                lines.log.join("\n")
+            );
             let (guard, waited) = self
                 .grown
                 .wait_timeout(lines, PATIENCE)
                 .unwrap_or_else(PoisonError::into_inner);
             lines = guard;
-            assert!(!waited.timed_out(), "the server never said `{what}`:\n{}", lines.log.join("\n"));
+            assert!(
+                !waited.timed_out(),
+                "the server never said `{what}`:\n{}",
+                lines.log.join("\n")
+            );
         }
     }
 }
@@ -256,7 +274,11 @@ pub fn field(line: &str, name: &str) -> Option<String> {
 
 /// Sends a signal by its name.
 pub fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().expect("kill runs");
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .expect("kill runs");
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
@@ -307,13 +329,20 @@ pub fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stdi
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace root exists")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace root exists")
 }
 
 /// A client with keep-alive and no surprises.
 pub fn client() -> reqwest::Client {
     install_tls();
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .expect("a client")
 }
 
 fn install_tls() {

@@ -16,7 +16,10 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> String {
 
 /// The status of the first answer in `text`; 0 when there is none.
 pub fn status(text: &str) -> u16 {
-    text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok()).unwrap_or(0)
+    text.strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3))
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0)
 }
 
 /// How many answers `text` holds.
