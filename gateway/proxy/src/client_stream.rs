@@ -2,8 +2,8 @@
 //!
 //! It decides how many of the received bytes belong to the request under way: a head only once it is whole, within its
 //! size and without bare line feeds; then its body; never a byte of what follows, which waits here for its turn
-//! (pipelined requests, data after an Upgrade that was not granted yet: CVE-2026-2833). It knows the request
-//! line and the blank line, no header, and no time. [`crate::connection`] drives it, [`crate::flow`] tells it what body follows a head.
+//! (pipelined requests, data after an Upgrade that was not granted yet: CVE-2026-2833). It knows the request line and the
+//! blank line, no header, and no time. [`crate::connection`] drives it; [`crate::flow`] tells it what body follows a head.
 
 use crate::transport::Transport;
 use async_trait::async_trait;
@@ -75,7 +75,7 @@ pub(crate) enum HeadFault {
     TargetTooLong,
     /// A line feed without a carriage return: servers differ on whether that ends a line.
     BareLineFeed,
-    /// The first line is not three words with one space between them: pingora would repair it, each server in its own way.
+    /// The first line is not three words with one space between them: pingora would repair it, other servers otherwise.
     RequestLine,
 }
 

@@ -14,8 +14,11 @@ async fn connections_are_kept_on_both_sides() {
     let upstream = upstream().await;
     let gateway = start(&[upstream.address]).await;
     let mut client = Client::connect(gateway.address).await;
-    for _ in 0..5 {
-        client.send(gateway.get("/", "")).await;
+    let chunked = gateway.get("/", "Transfer-Encoding: chunked\r\n") + "2\r\nhi\r\n0\r\n\r\n";
+    let counted = gateway.get("/", "Content-Length: 2\r\n") + "hi";
+    let plain = gateway.get("/", "");
+    for request in [&plain, &chunked, &counted, &chunked, &plain] {
+        client.send(request).await;
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
     }
