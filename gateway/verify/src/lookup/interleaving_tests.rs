@@ -395,10 +395,11 @@ impl World {
         );
     }
 
-    /// Answers all who ask until nobody does.
+    /// Answers all who ask until nobody does, and until the look-ups of those who left have ended too: whoever joins one shares its
+    /// failure.
     async fn drain(&mut self) {
         let mut rounds = 0;
-        while !self.readers.is_empty() {
+        while !self.readers.is_empty() || self.lookup.flights.load(Ordering::Relaxed) > 0 {
             rounds += 1;
             assert!(rounds < 10_000, "{} readers are stranded", self.readers.len());
             self.run().await;
