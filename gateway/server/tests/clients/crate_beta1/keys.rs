@@ -137,7 +137,7 @@ async fn a_revoked_key_opens_nothing_from_then_on() {
             .into_iter()
             .map(|key| key.id)
             .collect();
-        assert_eq!(ids, [kept.key.id.clone()], "{include_inactive:?}");
+        assert_eq!(ids, [kept.key.id.as_str()], "{include_inactive:?}");
     }
 }
 

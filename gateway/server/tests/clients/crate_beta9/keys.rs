@@ -149,7 +149,7 @@ async fn a_revoked_key_opens_nothing_from_then_on() {
             .into_iter()
             .map(|key| key.id)
             .collect();
-        assert_eq!(ids, [kept.key.id.clone()], "{include_inactive:?}");
+        assert_eq!(ids, [kept.key.id.as_str()], "{include_inactive:?}");
     }
     let all = listed(&client, &app, Some(true)).await;
     assert_eq!(all.len(), 3);
