@@ -75,6 +75,7 @@ impl FlowParts {
     /// Refuses what is no proper request, before anything is looked up. Lets the body that follows be read.
     pub(crate) fn check_form(&self, session: &mut Session, exchange: &Exchange) -> Result<Option<BodyLength>, Refusal> {
         let limits = &self.limits;
+        framing::check_nominations(session.req_header_mut())?;
         let request = session.req_header();
         framing::check_method(&request.method)?;
         let body = framing::body_length(request, || session.as_http1().map(|head| head.get_headers_raw_bytes()))?;

@@ -75,7 +75,8 @@ pub(crate) enum HeadFault {
     TargetTooLong,
     /// A line feed without a carriage return: servers differ on whether that ends a line.
     BareLineFeed,
-    /// The first line is not three words with one space between them: pingora would repair it, other servers otherwise.
+    /// The first line is not three words with one space between them, or has a fragment: pingora would repair it, other
+    /// servers otherwise.
     RequestLine,
 }
 
@@ -298,7 +299,7 @@ fn check_request_line(head: &[u8]) -> Result<(), HeadFault> {
     let line = head.get(..end).unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let three_words = words.by_ref().take(3).filter(|word| !word.is_empty()).count() == 3 && words.next().is_none();
-    if three_words && !line.iter().any(u8::is_ascii_control) {
+    if three_words && !line.iter().any(|byte| byte.is_ascii_control() || *byte == b'#') {
         Ok(())
     } else {
         Err(HeadFault::RequestLine)

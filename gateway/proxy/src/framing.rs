@@ -33,6 +33,43 @@ pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Options of `Connection` in one request at which pingora gives up.
+const CONNECTION_OPTIONS_MAX: usize = 10;
+
+/// Header fields that a client may not have removed on the way: a proxy's word on who asks, and the request's host.
+const KEPT_FIELDS: &[&str] = &["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
+/// Takes nominations of [`KEPT_FIELDS`] out of `Connection`, which pingora would answer with an error once the request is
+/// charged, and refuses those that would change where the request ends.
+pub(crate) fn check_nominations(request: &mut RequestHeader) -> Result<(), Refusal> {
+    const FAULT: Refusal = Refusal::bad_request("The Connection field is not well-formed.");
+    let options = || {
+        let fields = request.headers.get_all(CONNECTION).iter();
+        let options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+        options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+    };
+    let names = |option: &[u8], fields: &[&str]| fields.iter().any(|f| option.eq_ignore_ascii_case(f.as_bytes()));
+    let well_formed = |option: &[u8]| {
+        option
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    };
+    let mut has_kept = false;
+    for (index, option) in options().enumerate() {
+        let changes_length = names(option, &["content-length", "transfer-encoding"]);
+        if index + 1 >= CONNECTION_OPTIONS_MAX || changes_length || !well_formed(option) {
+            return Err(FAULT);
+        }
+        has_kept |= names(option, KEPT_FIELDS);
+    }
+    if has_kept {
+        let rest: Vec<&[u8]> = options().filter(|option| !names(option, KEPT_FIELDS)).collect();
+        let rest = http::HeaderValue::from_bytes(&rest.join(&b", "[..])).map_err(|_| FAULT)?;
+        request.insert_header(CONNECTION, rest).map_err(|_| FAULT)?;
+    }
+    Ok(())
+}
+
 /// Refuses targets that are neither a path nor an `http` or `https` URL, and those that are not UTF-8.
 pub(crate) fn check_target(request: &RequestHeader) -> Result<(), Refusal> {
     let target = request.raw_path();

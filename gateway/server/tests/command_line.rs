@@ -184,9 +184,17 @@ async fn what_goes_wrong_is_said_in_words() {
     check(&terminal, 1, &["apps", "show", "nothing"], &["no app", "apps list"]);
     check(
         &terminal,
-        1,
+        2,
         &["apps", "create", "Bad Slug", "--name", "x", "--prefix", "sk"],
-        &["app_slug"],
+        &["Bad Slug"],
+    );
+    check(
+        &terminal,
+        1,
+        &[
+            "apps", "create", "a", "--name", "x", "--prefix", "sk", "--scheme", "none",
+        ],
+        &["none"],
     );
     check(
         &terminal,

@@ -1,4 +1,4 @@
-use super::{Upgrade, body_length, host, upgrade};
+use super::{Upgrade, body_length, check_nominations, host, upgrade};
 use crate::client_stream::BodyLength;
 use bytes::Bytes;
 use http::Version;
@@ -127,4 +127,34 @@ fn only_a_websocket_handshake_is_an_upgrade() {
         &[("Connection", "upgrade"), ("Upgrade", "websocket, h2c")],
         Upgrade::Ignored,
     );
+}
+
+#[test]
+fn a_nomination_takes_nothing_away_that_a_proxy_said_and_changes_no_length() {
+    let check = |fields: &[&str], expect: Option<&[&str]>| {
+        let mut request = request("GET", &[]);
+        for field in fields {
+            request.append_header("Connection", *field).unwrap();
+        }
+        let left = check_nominations(&mut request).ok().map(|()| {
+            let left = request.headers.get_all("connection").iter();
+            left.map(|field| field.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        });
+        assert_eq!(
+            left.as_deref(),
+            expect
+                .map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+                .as_deref()
+        );
+    };
+    check(&["keep-alive, Upgrade"], Some(&["keep-alive, Upgrade"]));
+    check(&["close, X-Custom"], Some(&["close, X-Custom"]));
+    check(&["close, X-Forwarded-For", "host,x-a"], Some(&["close, x-a"]));
+    check(&["X-FORWARDED-PROTO"], Some(&[""]));
+    check(&["close, Content-Length"], None);
+    check(&["transfer-encoding"], None);
+    check(&["\"x-forwarded-for\""], None);
+    check(&[":authority"], None);
+    check(&["a,b,c,d,e,f,g,h,i"], Some(&["a,b,c,d,e,f,g,h,i"]));
+    check(&["a,b,c,d,e,f,g,h,i,j"], None);
 }

@@ -129,7 +129,10 @@ async fn a_fetch_after_a_mutation_covers_it() {
 
     // A revocation that has begun is no question of time: a wall clock that is set back must not undo it.
     for (n, revoked) in [(1, key.id), (2, done.value.id)] {
-        it.store.revoke_key(it.deployment, None, revoked, None, it.now()).await.unwrap();
+        it.store
+            .revoke_key(it.deployment, None, revoked, None, it.now())
+            .await
+            .unwrap();
         assert_eq!(fetch(n).await.record.unwrap().revoked_at_us, Some(0));
     }
 }
