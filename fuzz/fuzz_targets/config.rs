@@ -7,10 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 
 fuzz_target!(|bytes: &[u8]| {
-    let (value, file) = bytes.iter().position(|b| *b == b'\n').map_or((None, bytes), |at| (Some(&bytes[..at]), &bytes[at + 1..]));
+    let (value, file) = bytes
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or((None, bytes), |at| (Some(&bytes[..at]), &bytes[at + 1..]));
     let environment = value.into_iter().flat_map(|value| {
         let value = String::from_utf8_lossy(value);
-        ["ROUTES", "GATEWAY__LISTEN", "LIMITS__DEFAULT_RULES"].map(|key| (format!("PORTCULLIS__{key}"), value.to_string()))
+        ["ROUTES", "GATEWAY__LISTEN", "LIMITS__DEFAULT_RULES"]
+            .map(|key| (format!("PORTCULLIS__{key}"), value.to_string()))
     });
     match portcullis_config::parse(Path::new("fuzzed.toml"), file, environment) {
         Ok(settings) => drop(format!("{settings:?}")),
