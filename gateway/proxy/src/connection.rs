@@ -10,12 +10,13 @@ use crate::proxy_protocol::{self, Announced};
 use crate::reply;
 use crate::transport::{Socket, Transport};
 use bytes::BytesMut;
+use ipnet::IpNet;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use portcullis_config::settings;
-use portcullis_http::Refusal;
+use portcullis_http::{Refusal, client_address};
 use portcullis_record::{Metrics, Surface};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -34,6 +35,8 @@ pub(crate) struct ConnectionServer {
     pub(crate) proxy: Arc<HttpProxy<Flow>>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Peers that may announce another client with the PROXY protocol; empty means that every peer may.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// How long and how much.
     pub(crate) limits: ConnectionLimits,
     /// True once the gateway drains: requests under way are finished, others are not begun.
@@ -108,8 +111,8 @@ impl ConnectionServer {
         let mut ahead = BytesMut::new();
         if profile.proxy_protocol {
             match proxy_protocol::read(&mut socket, &mut ahead).await {
-                Ok(Announced::Client(client)) => peer = client,
-                Ok(Announced::Local) => {}
+                Ok(Announced::Client(client)) if self.may_announce(peer) => peer = client,
+                Ok(Announced::Client(_) | Announced::Local) => {}
                 Err(error) => {
                     tracing::debug!(%peer, %error, "a connection without a valid PROXY protocol header is closed");
                     return None;
@@ -128,6 +131,11 @@ impl ConnectionServer {
             },
         };
         Some(ClientStream::new(transport, id, peer, local))
+    }
+
+    /// Whether this peer's word on its client counts: where trusted proxies are named, it must be one of them.
+    fn may_announce(&self, peer: SocketAddr) -> bool {
+        self.trusted_proxies.is_empty() || client_address::is_trusted(peer.ip(), &self.trusted_proxies)
     }
 
     async fn choose_protocol(&self, mut stream: ClientStream) {

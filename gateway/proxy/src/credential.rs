@@ -4,8 +4,8 @@
 //! Called by [`crate::flow`] before the decision and by [`crate::forward`] after it.
 
 use base64::Engine;
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 use pingora_http::RequestHeader;
 use portcullis_config::settings::CredentialPlace;
@@ -64,9 +64,7 @@ pub(crate) fn strip(places: &[CredentialPlace], request: &mut RequestHeader) -> 
         match place {
             CredentialPlace::Bearer => strip_authorization(request, b"bearer")?,
             CredentialPlace::BasicPassword => strip_authorization(request, b"basic")?,
-            CredentialPlace::Header(name) => {
-                request.remove_header(name.as_str());
-            }
+            CredentialPlace::Header(name) => strip_header(request, name),
             CredentialPlace::Query(name) => strip_parameter(request, name)?,
             CredentialPlace::Cookie(name) => strip_cookie(request, name)?,
         }
@@ -137,6 +135,27 @@ fn cookie_value<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let value = value.get(1..)?.trim_ascii();
     let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     (key.trim_ascii() == name.as_bytes()).then(|| unquoted.unwrap_or(value))
+}
+
+/// The header in every spelling that some server takes for it: `X_API_Key` is no place for a key here, nor behind us.
+fn strip_header(request: &mut RequestHeader, name: &str) {
+    let spellings: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|found| reads_as(found.as_str(), name))
+        .cloned()
+        .collect();
+    for spelling in spellings {
+        request.remove_header(&spelling);
+    }
+}
+
+/// Whether a name is the other, but for the characters that are neither letters nor digits.
+fn reads_as(found: &str, name: &str) -> bool {
+    found.len() == name.len()
+        && found.bytes().zip(name.bytes()).all(|(byte, expected)| {
+            byte.eq_ignore_ascii_case(&expected) || !(byte.is_ascii_alphanumeric() || expected.is_ascii_alphanumeric())
+        })
 }
 
 fn strip_authorization(request: &mut RequestHeader, scheme: &[u8]) -> pingora_core::Result<()> {

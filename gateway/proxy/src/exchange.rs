@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     pub(crate) attempts: Attempts,
     /// Body bytes received in the attempt under way.
     pub(crate) body_bytes: u64,
+    /// The body has arrived to its end, or there is none.
+    pub(crate) body_is_whole: bool,
     /// What a stage decided to answer instead of going on, when it could not answer itself.
     pub(crate) refusal: Option<Refusal>,
     started: Moment,
@@ -61,6 +63,7 @@ impl Exchange {
             outcome: "client_left",
             attempts: Attempts::default(),
             body_bytes: 0,
+            body_is_whole: false,
             refusal: None,
             started: parts.now(),
             method: http::Method::GET,

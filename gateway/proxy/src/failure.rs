@@ -6,8 +6,12 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use portcullis_http::Refusal;
 
 /// What a failure is answered with; `None` when there is nobody to answer.
-pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
+///
+/// An upstream that is silent while the request's body is not `body_is_whole` waits for the client: HTTP/2 streams have no
+/// timeout of their own for their bodies.
+pub(crate) fn refusal_of(error: &Error, body_is_whole: bool) -> Option<Refusal> {
     match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, ErrorType::ReadTimedout) if !body_is_whole => Some(Refusal::request_timeout()),
         (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Refusal::upstream_timeout()),
         (ErrorSource::Downstream, kind) if is_timeout(kind) => Some(Refusal::request_timeout()),
         (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,

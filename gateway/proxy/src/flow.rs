@@ -109,6 +109,7 @@ impl ProxyHttp for Flow {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.body_bytes = 0;
+        exchange.body_is_whole = false;
         forward::request(upstream, exchange, inbound(session))
     }
 
@@ -135,8 +136,11 @@ impl ProxyHttp for Flow {
             exchange.refusal = Some(Refusal::payload_too_large());
             return Error::e_explain(ErrorType::HTTPStatus(413), "the body is longer than allowed");
         }
-        if end_of_stream && let Some(stream) = client_stream(session) {
-            stream.body_is_complete();
+        if end_of_stream {
+            exchange.body_is_whole = true;
+            if let Some(stream) = client_stream(session) {
+                stream.body_is_complete();
+            }
         }
         Ok(())
     }
@@ -156,6 +160,7 @@ impl ProxyHttp for Flow {
             }
             session.set_read_timeout(None);
         } else if upstream.status.is_informational() {
+            forward::informational(upstream);
             return Ok(());
         }
         self.close_if_draining(session);
@@ -210,7 +215,10 @@ impl ProxyHttp for Flow {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-        let refusal = exchange.refusal.take().or_else(|| failure::refusal_of(error));
+        let refusal = exchange
+            .refusal
+            .take()
+            .or_else(|| failure::refusal_of(error, exchange.body_is_whole));
         let answered = session
             .response_written()
             .is_some_and(|head| !head.status.is_informational());
@@ -269,6 +277,7 @@ impl Flow {
 fn inbound(session: &ServerSession) -> Inbound {
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     Inbound {
+        version: session.req_header().version,
         peer: peer(session),
         tls,
     }

@@ -6,9 +6,9 @@
 use crate::credential;
 use crate::exchange::Exchange;
 use crate::reply::REQUEST_ID;
-use http::header::{CONNECTION, HOST, HeaderMap, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, StatusCode, Version};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use portcullis_http::identity_headers;
 use std::net::IpAddr;
@@ -36,9 +36,15 @@ const FORWARDING_HEADERS: &[&str] = &[
     "x-rewrite-url",
 ];
 
+/// Headers that mean something only in their own spelling. Servers that hand headers on as variables (CGI, WSGI) take
+/// `Content_Length` and `X_Request_ID` for them (CVE-2025-64484).
+const UNALIASED_HEADERS: &[&str] = &["content-length", "transfer-encoding", "x-request-id"];
+
 /// Where the request came in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inbound {
+    /// The protocol of the client.
+    pub(crate) version: Version,
     /// The peer's address.
     pub(crate) peer: Option<IpAddr>,
     /// TLS was spoken.
@@ -50,6 +56,9 @@ pub(crate) fn request(upstream: &mut RequestHeader, exchange: &Exchange, inbound
     remove_foreign(upstream, exchange.peer_is_trusted);
     if let Some(route) = exchange.route.as_ref().filter(|route| !route.keep_credential) {
         credential::strip(&route.places, upstream)?;
+    }
+    if inbound.version == Version::HTTP_2 {
+        join_cookies(upstream)?;
     }
     to_origin_form(upstream)?;
     if let Some(key) = &exchange.key {
@@ -83,7 +92,8 @@ fn is_foreign(name: &str, peer_is_trusted: bool) -> bool {
     if is_plain {
         !peer_is_trusted && is_forwarding(name)
     } else {
-        is_forwarding(&dashed(name))
+        let plain = dashed(name);
+        is_forwarding(&plain) || UNALIASED_HEADERS.contains(&plain.as_str())
     }
 }
 
@@ -101,6 +111,21 @@ fn dashed(name: &str) -> String {
             }
         })
         .collect()
+}
+
+/// HTTP/2 may send a cookie in a field of its own; HTTP/1.1 knows one field only (RFC 9113 §8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let crumbs: Vec<&[u8]> = upstream
+        .headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() < 2 {
+        return Ok(());
+    }
+    let joined = crumbs.join(&b"; "[..]);
+    upstream.insert_header(COOKIE, joined)
 }
 
 /// A server that is no proxy is asked for a path (RFC 9112 §3.2); the authority is in `Host` already.
@@ -150,7 +175,12 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// Makes the client's response of the upstream's. `version` is the request's.
 pub(crate) fn response(upstream: &mut ResponseHeader, exchange: &Exchange, version: Version) -> Result<()> {
+    check_framing(upstream)?;
     remove_hop_by_hop(upstream);
+    if upstream.version == Version::HTTP_10 {
+        // The version is that of the sender, which is us from here on (RFC 9110 §2.5).
+        upstream.set_version(Version::HTTP_11);
+    }
     if version == Version::HTTP_10 {
         // Its client does not know chunks; the end of the connection is the end of the body.
         upstream.remove_header(&TRANSFER_ENCODING);
@@ -170,6 +200,43 @@ pub(crate) fn response(upstream: &mut ResponseHeader, exchange: &Exchange, versi
         }
     }
     upstream.insert_header(REQUEST_ID, exchange.request_id.header_value())
+}
+
+/// Makes a `1xx` response that precedes the real one fit for the client.
+pub(crate) fn informational(upstream: &mut ResponseHeader) {
+    remove_hop_by_hop(upstream);
+    upstream.remove_header(&REQUEST_ID);
+}
+
+/// Refuses a response whose end the client could see elsewhere than we do, and leaves one statement of it in the others.
+fn check_framing(upstream: &mut ResponseHeader) -> Result<()> {
+    let fault = |what| Err(Error::explain(ErrorType::InvalidHTTPHeader, what).into_up());
+    let mut codings = upstream.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let plain = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !plain {
+            // Others need a `TE` field, which is never sent to an upstream.
+            return fault("a transfer coding that nobody asked for");
+        }
+    }
+    if matches!(
+        upstream.status,
+        StatusCode::NO_CONTENT | StatusCode::SWITCHING_PROTOCOLS
+    ) {
+        upstream.remove_header(&CONTENT_LENGTH);
+        upstream.remove_header(&TRANSFER_ENCODING);
+        return Ok(());
+    }
+    let lengths: Vec<HeaderValue> = upstream.headers.get_all(CONTENT_LENGTH).iter().cloned().collect();
+    let mut stated = lengths
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
+    let Some(first) = stated.next() else { return Ok(()) };
+    if first.is_empty() || !first.iter().all(u8::is_ascii_digit) || stated.any(|other| other != first) {
+        return fault("lengths that contradict each other");
+    }
+    upstream.insert_header(CONTENT_LENGTH, first)
 }
 
 /// Takes out what concerns the connection to the upstream only (RFC 9110 §7.6.1). Framing is pingora's.

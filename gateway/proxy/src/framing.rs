@@ -115,7 +115,8 @@ fn without_port(host: &str) -> Option<&str> {
         None => (host, ""),
     };
     let digits = port.strip_prefix(':').unwrap_or_default();
-    let is_port = digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port =
+        digits.is_empty() || (digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok());
     is_port.then_some(name)
 }
 

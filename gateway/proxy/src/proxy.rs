@@ -123,6 +123,7 @@ impl Proxy {
         let server = Arc::new(ConnectionServer {
             proxy: self.proxy,
             metrics: Arc::clone(&self.flow.metrics),
+            trusted_proxies: self.gateway.trusted_proxies.clone(),
             limits: ConnectionLimits::from(&self.gateway),
             draining,
             kill: kill.clone(),

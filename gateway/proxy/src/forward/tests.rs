@@ -20,6 +20,11 @@ fn foreign_headers_are_known_in_every_spelling() {
     check("x.real.ip", true, true);
     check("content-type", false, false);
     check("my_header", false, false);
+    check("x-request-id", false, false);
+    check("x_request_id", true, true);
+    check("content-length", false, false);
+    check("content_length", true, true);
+    check("transfer_encoding", true, true);
     check("x-forward", false, false);
 }
 

@@ -20,6 +20,10 @@ fn basic(password: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("user:{password}"))
 }
 
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
 #[tokio::test]
 async fn the_key_is_taken_from_each_place_and_out_of_each() {
     let check = async |target: &dyn Fn(&str) -> String, headers: &dyn Fn(&str) -> String, line: &str, kept: &str| {
@@ -90,6 +94,29 @@ async fn the_key_is_taken_from_each_place_and_out_of_each() {
         &|key| format!("/p?x=%20+1&api_key={key}&&y"),
         &none,
         "GET /p?x=%20+1&&y HTTP/1.1",
+        "",
+    )
+    .await;
+    check(&root, &|key| format!("Authorization: BEARER\t{key}\r\n"), get, "").await;
+    check(
+        &|key| format!("http://a/p?z=1&api_key={key}"),
+        &none,
+        "GET /p?z=1 HTTP/1.1",
+        "",
+    )
+    .await;
+    check(&|key| format!("http://a?api_key={key}"), &none, get, "").await;
+    check(
+        &|key| format!("/p?api_key={key}&api_key=&api_key={key}"),
+        &none,
+        "GET /p HTTP/1.1",
+        "",
+    )
+    .await;
+    check(
+        &|key| format!("/p?api_key={}", escaped(key)),
+        &none,
+        "GET /p HTTP/1.1",
         "",
     )
     .await;
@@ -176,4 +203,60 @@ async fn a_route_may_keep_the_credential() {
         upstream.only().header("authorization"),
         Some(format!("Bearer {}", gateway.key))
     );
+}
+
+#[tokio::test]
+async fn a_key_under_an_alias_of_its_header_is_stripped_and_opens_nothing() {
+    for alias in ["X_API_Key", "x-api_key", "X.API.Key"] {
+        let upstream = upstream().await;
+        let gateway = start(&[upstream.address]).await;
+        let key = gateway.key.clone();
+        let alone = format!("GET / HTTP/1.1\r\nHost: a\r\n{alias}: {key}\r\n\r\n");
+        assert_eq!(ask(gateway.address, alone).await.reason(), "key_missing", "{alias}");
+        let beside = gateway.get("/", &format!("{alias}: {key}\r\nX-API-Keys: kept\r\n"));
+        assert_eq!(ask(gateway.address, beside).await.status, 200, "{alias}");
+        let received = upstream.only();
+        assert!(!received.head.contains(&key), "{alias}: {}", received.head);
+        assert_eq!(received.header("x-api-keys").as_deref(), Some("kept"));
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_place_holds_no_key() {
+    let check = async |target: &str, headers: &str, reason: &str| {
+        let upstream = upstream().await;
+        let gateway = start_with(&[upstream.address], |setup| setup.routes[0].credentials = every_place()).await;
+        let with_key = |text: &str| {
+            text.replace("BASIC2", &basic(&format!("x:{}", gateway.key)))
+                .replace("KEY", &gateway.key)
+        };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        let answer = ask(gateway.address, with_key(&request)).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (403, reason),
+            "{target} {headers}"
+        );
+        assert!(upstream.requests().is_empty(), "{target} {headers}");
+    };
+    check("/", "Authorization: Bearer\r\n", "key_missing").await;
+    check("/", "Authorization: BearerKEY\r\n", "key_missing").await;
+    check("/", "Authorization: Token KEY\r\n", "key_missing").await;
+    check("/", "Authorization: Bearer KEY KEY\r\n", "key_invalid").await;
+    check("/", "Authorization: Basic\r\n", "key_missing").await;
+    check("/", "Authorization: Basic !!!\r\n", "key_invalid").await;
+    check("/", "Authorization: Basic dTpw, Bearer KEY\r\n", "key_invalid").await;
+    // Everything behind the first colon is the password.
+    check("/", "Authorization: Basic BASIC2\r\n", "key_invalid").await;
+    check("/?api_key", "", "key_missing").await;
+    check("/?API_KEY=KEY", "", "key_missing").await;
+    check("/?api_key[]=KEY", "", "key_missing").await;
+    check("/?a=1;api_key=KEY", "", "key_missing").await;
+    check("/?api_key=KEY%00", "", "key_invalid").await;
+    check("/?api_key=KEY+", "", "key_invalid").await;
+    check("/?api_key=KEY%zz", "", "key_invalid").await;
+    check("/", "Cookie: SESSION=KEY\r\n", "key_missing").await;
+    check("/", "Cookie: session=\"KEY\r\n", "key_invalid").await;
+    check("/", "Cookie: session=KEY,b=1\r\n", "key_invalid").await;
+    check("/", "Cookie: session=KEY; session=other\r\n", "ambiguous_credentials").await;
 }

@@ -26,6 +26,12 @@ async fn ambiguous_requests_are_refused() {
     check("GET / HTTP/1.1\r\nHost: user@a\r\n", "").await;
     check("GET / HTTP/1.1\r\nHost: a/b\r\n", "").await;
     check("GET / HTTP/1.1\r\nHost: a:x\r\n", "").await;
+    check("GET / HTTP/1.1\r\nHost: a:99999\r\n", "").await;
+    check("GET / HTTP/1.1\r\nHost: a:80:80\r\n", "").await;
+    check("GET / HTTP/1.1\r\nHost: [::1\r\n", "").await;
+    check("GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n", "").await;
+    check("GET / HTTP/1.2\r\nHost: a\r\n", "").await;
+    check("OPTIONS * HTTP/1.1\r\nHost: a\r\n", "").await;
     check("GET http://a/ HTTP/1.1\r\nHost: b\r\n", "").await;
     // What is asked for.
     for path in [

@@ -6,10 +6,12 @@ mod client;
 mod gateway;
 mod upstream;
 
+mod answers;
 mod connections;
 mod credentials;
 mod framing;
 mod headers;
+mod http2;
 mod limits;
 mod log;
 mod protocols;

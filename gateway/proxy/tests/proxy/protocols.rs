@@ -266,3 +266,38 @@ async fn a_connection_without_the_header_that_was_asked_for_is_closed() {
         assert!(upstream.requests().is_empty());
     }
 }
+
+#[tokio::test]
+async fn the_proxy_protocol_is_believed_from_trusted_proxies_where_some_are_named() {
+    let check = async |trusted: &str, client: &str| {
+        let (gateway, upstream) = gateway(|setup| {
+            setup.gateway.listen[0].proxy_protocol = true;
+            setup.gateway.trusted_proxies = vec![trusted.parse().unwrap()];
+        })
+        .await;
+        let request = format!("PROXY TCP4 203.0.113.9 10.0.0.1 8080 80\r\n{}", gateway.get("/", ""));
+        assert_eq!(crate::client::ask(gateway.address, request).await.status, 200);
+        assert_eq!(
+            upstream.only().header("x-forwarded-for").as_deref(),
+            Some(client),
+            "{trusted}"
+        );
+    };
+    check("127.0.0.0/8", "203.0.113.9").await;
+    check("192.0.2.0/24", "127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn a_caller_of_an_ipv6_listener_that_has_an_ipv4_address_is_known_by_that() {
+    let (gateway, upstream) = gateway(|setup| {
+        setup.gateway.listen[0].address = "[::ffff:127.0.0.1]:0".parse().unwrap();
+        setup.gateway.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let forwarded = gateway.get("/", "X-Forwarded-For: 192.0.2.7\r\n");
+    assert_eq!(crate::client::ask(gateway.address, forwarded).await.status, 200);
+    assert_eq!(
+        upstream.only().header("x-forwarded-for").as_deref(),
+        Some("192.0.2.7, 127.0.0.1")
+    );
+}

@@ -6,6 +6,7 @@ use crate::upstream::{nobody, serving, upstream};
 use portcullis_config::settings;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[tokio::test]
@@ -118,7 +119,10 @@ fn certificate(file: &str) -> PathBuf {
         .join(file)
 }
 
-async fn tls_upstream() -> std::net::SocketAddr {
+/// An upstream that speaks TLS, and how many requests reached it.
+async fn tls_upstream() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&seen);
     use rustls::pki_types::pem::PemObject;
     let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(certificate("server.pem")).unwrap()];
     let key = rustls::pki_types::PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
@@ -129,23 +133,25 @@ async fn tls_upstream() -> std::net::SocketAddr {
         .with_single_cert(chain, key)
         .unwrap();
     let acceptor = pingora_core::tls::TlsAcceptor::from(Arc::new(config));
-    serving(move |stream| {
-        let acceptor = acceptor.clone();
+    let address = serving(move |stream| {
+        let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
         async move {
             if let Ok(stream) = acceptor.accept(stream).await {
                 let mut stream = Client::over(stream);
                 stream.head().await;
+                counted.fetch_add(1, Ordering::SeqCst);
                 stream.send(crate::upstream::OK).await;
             }
         }
     })
-    .await
+    .await;
+    (address, seen)
 }
 
 #[tokio::test]
 async fn the_certificate_of_an_upstream_is_verified() {
     let check = async |host: &str, authorities: Option<&str>, status: u16| {
-        let upstream = tls_upstream().await;
+        let (upstream, seen) = tls_upstream().await;
         let gateway = start_with(&[upstream], |setup| {
             setup.routes[0].upstreams = vec![settings::Upstream {
                 tls: true,
@@ -157,6 +163,8 @@ async fn the_certificate_of_an_upstream_is_verified() {
         .await;
         let answer = ask(gateway.address, gateway.get("/", "")).await;
         assert_eq!(answer.status, status, "{host} {authorities:?}");
+        let arrived = usize::from(status == 200);
+        assert_eq!(seen.load(Ordering::SeqCst), arrived, "{host} {authorities:?}");
     };
     check("localhost", Some("authority.pem"), 200).await;
     check("127.0.0.1", Some("authority.pem"), 200).await;
