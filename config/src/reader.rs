@@ -310,6 +310,11 @@ impl<'a> Field<'a> {
             || matches!(&self.value, Value::Raw(text) if text.trim_start().starts_with('{'))
     }
 
+    /// Whether this stands for one item where a list may be: a plain value or a table of the file, or a variable's table.
+    pub(crate) fn is_one(&self) -> bool {
+        matches!(&self.value, Value::Text(_) | Value::Table(_)) || self.is_table()
+    }
+
     /// Whether this is a list without items.
     pub(crate) fn is_empty_list(&self) -> bool {
         match &self.value {

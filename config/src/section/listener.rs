@@ -1,4 +1,4 @@
-//! `gateway.listen`: the reverse proxy's listeners, each an address or a table.
+//! `gateway.listen`: the reverse proxy's listeners, each an address or a table. A single one needs no list around it.
 
 use crate::reader::{Field, Reader};
 use crate::scalar;
@@ -9,12 +9,17 @@ pub(crate) fn read_all(field: Field<'_>) -> Option<Vec<Listener>> {
         field.fault("is empty: the reverse proxy needs at least one listener");
         return None;
     }
-    field.list(|field| {
-        if field.is_table() {
-            return field.table(read);
-        }
-        field.parse(scalar::socket_address).map(Listener::plain)
-    })
+    if field.is_one() {
+        return one(field).map(|listener| vec![listener]);
+    }
+    field.list(one)
+}
+
+fn one(field: Field<'_>) -> Option<Listener> {
+    if field.is_table() {
+        return field.table(read);
+    }
+    field.parse(scalar::socket_address).map(Listener::plain)
 }
 
 fn read(table: &mut Reader<'_>) -> Option<Listener> {

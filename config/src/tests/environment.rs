@@ -74,6 +74,20 @@ fn lists_are_comma_separated_or_arrays() {
         (read.gateway.listen[0].h2c, read.gateway.listen[1].address.port()),
         (true, 2)
     );
+    for one in [
+        "127.0.0.1:2",
+        "{ address = \"127.0.0.1:2\" }",
+        "{\"address\": \"127.0.0.1:2\"}",
+    ] {
+        let read = settings(&[("PORTCULLIS__GATEWAY__LISTEN", one)]);
+        let ports: Vec<u16> = read
+            .gateway
+            .listen
+            .iter()
+            .map(|listener| listener.address.port())
+            .collect();
+        assert_eq!(ports, [2], "{one}");
+    }
     for rules in [
         "[{ unit = \"second\", duration = 1, max_requests = 5 }]",
         "[{\"unit\": \"second\", \"duration\": 1, \"max_requests\": 5}]",

@@ -95,7 +95,7 @@ fn wrong_types_are_named() {
     );
     check_value(
         "gateway",
-        "listen = \"127.0.0.1:1\"",
+        "trusted_proxies = \"10.0.0.0/8\"",
         "must be a list: [ … ], not a string",
     );
     check_value("gateway", "preload = \"yes\"", "must be true or false, not a string");
@@ -192,6 +192,26 @@ fn sizes_take_bytes_and_units_of_1024() {
             .body_bytes_max,
         None
     );
+}
+
+#[test]
+fn a_single_listener_needs_no_list() {
+    for one in ["\"127.0.0.1:2\"", "{ address = \"127.0.0.1:2\", h2c = true }"] {
+        let read = read(&format!("[gateway]\nlisten = {one}\n")).unwrap();
+        let ports: Vec<u16> = read
+            .gateway
+            .listen
+            .iter()
+            .map(|listener| listener.address.port())
+            .collect();
+        assert_eq!(ports, [2], "{one}");
+    }
+    check_value(
+        "gateway",
+        "listen = \"127.0.0.1\"",
+        "\"127.0.0.1\" is not a listen address: the port is missing, as in \"127.0.0.1:7080\"",
+    );
+    check_value("gateway", "listen = 7080", "must be a list: [ … ], not an integer");
 }
 
 #[test]
