@@ -7,6 +7,7 @@ mod tests;
 
 use crate::fault::{Bounded, Broken};
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use portcullis_store::entity::JsonObject;
 use portcullis_verify::PermissionExpression;
 
@@ -224,14 +225,19 @@ pub(crate) fn metadata(object: JsonObject) -> Bounded<JsonObject> {
 }
 
 /// A time after `now`, cut to microseconds as the store keeps it. Empty means none.
+///
+/// 9999-12-31T23:59:59Z, which many write for "never", is past the last time that can be counted, and means that one.
 pub(crate) fn future_time(text: &str, now: Timestamp) -> Bounded<Option<Timestamp>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed: Result<Timestamp, jiff::Error> = text.parse();
-    let time = parsed
-        .ok()
-        .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()).ok());
+    let last = Timestamp::MAX.as_second();
+    let time = match text.parse::<Timestamp>() {
+        Ok(time) if time.as_second() < last => Timestamp::from_microsecond(time.as_microsecond()).ok(),
+        Ok(_) => Timestamp::from_second(last).ok(),
+        Err(_) if is_past_the_last_time(text) => Timestamp::from_second(last).ok(),
+        Err(_) => None,
+    };
     match time {
         None => Err(Broken::whole(
             "must be a time as in RFC 3339, such as 2030-01-31T12:00:00Z",
@@ -239,6 +245,15 @@ pub(crate) fn future_time(text: &str, now: Timestamp) -> Bounded<Option<Timestam
         Some(time) if time <= now => Err(Broken::whole("must be in the future")),
         Some(time) => Ok(Some(time)),
     }
+}
+
+/// Whether this is a whole RFC 3339 time on one of the days that [`Timestamp`] ends in.
+fn is_past_the_last_time(text: &str) -> bool {
+    Pieces::parse(text).is_ok_and(|pieces| {
+        let date = pieces.date();
+        let is_whole = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
+        is_whole && (date.year(), date.month()) == (9999, 12) && date.day() >= 30
+    })
 }
 
 /// How long a rotated secret lives on.

@@ -1,22 +1,64 @@
-//! How a handler changes something: commit, wait until the change is applied here, then answer.
+//! How a handler changes something: commit, note what was changed, wait until the change is applied here, then answer.
 //!
-//! Knows neither entities nor HTTP. Every mutating route goes through [`make`].
+//! Knows nothing of HTTP, and of entities only what they are called in the log. Every mutating route goes through [`make`].
 
 use crate::error::ApiError;
 use crate::router::Api;
+use portcullis_store::entity::{App, Key, Scheme};
 use portcullis_store::{Committed, StoreError};
 use portcullis_verify::Version;
 use std::time::Duration;
-use tracing::Instrument as _;
+use tracing::field::display;
+use tracing::{Instrument as _, Span};
 
 /// How long an answer waits for its change to be applied.
 const CONFIRMATION: Duration = Duration::from_secs(5);
+
+/// What was changed, for the request's log line: whoever looks into an incident asks which key, and whose.
+///
+/// Only what the store answered is noted. What a caller wrote into a path may be a secret in the wrong place.
+pub(crate) trait Noted {
+    /// Writes its names into the request's span.
+    fn note(&self, span: &Span);
+}
+
+impl Noted for App {
+    fn note(&self, span: &Span) {
+        span.record("app", self.slug.as_str());
+    }
+}
+
+impl Noted for Key {
+    fn note(&self, span: &Span) {
+        span.record("app", self.app_slug.as_str());
+        span.record("key_id", display(self.id));
+        if let Some(replaced) = self.rotated_from {
+            span.record("rotated_from", display(replaced));
+        }
+    }
+}
+
+impl Noted for Scheme {
+    fn note(&self, span: &Span) {
+        span.record("scheme", self.slug.as_str());
+    }
+}
+
+/// What is deleted has no entity left; see [`deleted`].
+impl Noted for () {
+    fn note(&self, _: &Span) {}
+}
+
+/// Notes a deletion that was committed: `what` is `app` or `scheme`, as the span calls them.
+pub(crate) fn deleted(what: &'static str, slug: &str) {
+    Span::current().record(what, slug);
+}
 
 /// Commits `change` and waits until it is applied.
 ///
 /// # Errors
 /// Those of [`commit`] and [`confirm`].
-pub(crate) async fn make<T: Send + 'static>(
+pub(crate) async fn make<T: Noted + Send + 'static>(
     api: &Api,
     change: impl Future<Output = Result<Committed<T>, StoreError>> + Send + 'static,
 ) -> Result<Committed<T>, ApiError> {
@@ -25,15 +67,17 @@ pub(crate) async fn make<T: Send + 'static>(
     Ok(committed)
 }
 
-/// Runs `change` to its end, even if the caller hangs up meanwhile.
+/// Runs `change` to its end, even if the caller hangs up meanwhile, and notes what it changed.
 ///
 /// # Errors
 /// What `change` fails with.
-pub(crate) async fn commit<T: Send + 'static>(
+pub(crate) async fn commit<T: Noted + Send + 'static>(
     change: impl Future<Output = Result<Committed<T>, StoreError>> + Send + 'static,
 ) -> Result<Committed<T>, ApiError> {
     let ended = tokio::spawn(change.in_current_span()).await;
-    Ok(ended.map_err(|_| ApiError::Internal("a change panicked"))??)
+    let committed = ended.map_err(|_| ApiError::Internal("a change panicked"))??;
+    committed.value.note(&Span::current());
+    Ok(committed)
 }
 
 /// Waits until the tailer has applied the change with this version.

@@ -1,7 +1,7 @@
 //! What surrounds every exchange: an id, a time limit, a net under panics, headers, one log line.
 //!
 //! Knows neither routes nor bodies. The log line names the route's pattern, never the path, a header or a body: any of them
-//! may hold a secret.
+//! may hold a secret. Which app and key a change was about is noted by [`crate::change`]: names that the store gave.
 
 use crate::body::BodyPending;
 use crate::error::ApiError;
@@ -26,7 +26,11 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
     let span = tracing::info_span!(
         "control",
         request_id = id.to_str().unwrap_or_default(),
-        deployment = tracing::field::Empty
+        deployment = tracing::field::Empty,
+        app = tracing::field::Empty,
+        key_id = tracing::field::Empty,
+        rotated_from = tracing::field::Empty,
+        scheme = tracing::field::Empty
     );
     let pending = BodyPending::default();
     request.extensions_mut().insert(pending.clone());
@@ -52,10 +56,11 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
             .get::<Route>()
             .map_or("none", |Route(matched)| matched.as_str());
         let status = response.status().as_u16();
+        let code = response.extensions().get::<ErrorCode>().map(|code| code.number());
         if method.is_safe() {
-            tracing::debug!(%method, route, status, elapsed_us, "answered");
+            tracing::debug!(%method, route, status, code, elapsed_us, "answered");
         } else {
-            tracing::info!(%method, route, status, elapsed_us, "answered");
+            tracing::info!(%method, route, status, code, elapsed_us, "answered");
         }
         response
     };

@@ -223,6 +223,9 @@ impl IntoResponse for ApiError {
                 .collect(),
         };
         let mut response = (status, Json(body)).into_response();
+        if let Some(fault) = faults.first() {
+            response.extensions_mut().insert(fault.code);
+        }
         let headers = response.headers_mut();
         match self {
             ApiError::Unauthenticated { presented } => {

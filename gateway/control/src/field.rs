@@ -102,12 +102,34 @@ impl PartialSchema for Id {
         ObjectBuilder::new()
             .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
             .pattern(Some("^[1-9][0-9]{0,18}$"))
+            .minimum(Some(1))
+            .maximum(Some(i64::MAX))
             .description(Some("A positive 64-bit integer, as a string or as a number."))
             .into()
     }
 }
 
 impl ToSchema for Id {}
+
+/// How the document describes an [`Id`] that an empty string clears.
+#[derive(Debug)]
+pub(crate) struct IdOrEmpty;
+
+impl PartialSchema for IdOrEmpty {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
+            .pattern(Some("^([1-9][0-9]{0,18})?$"))
+            .minimum(Some(1))
+            .maximum(Some(i64::MAX))
+            .description(Some(
+                "A positive 64-bit integer, as a string or as a number; an empty string for none.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for IdOrEmpty {}
 
 impl FromJson for Id {
     fn from_json(value: Value) -> Result<Self, Vec<Broken>> {
@@ -122,9 +144,9 @@ impl FromJson for Id {
     }
 }
 
-/// Reads a positive 64-bit integer written in plain digits: no sign, no spaces.
+/// Reads a positive 64-bit integer in its one plain form: digits, no sign, no spaces, no leading zero.
 pub(crate) fn positive_id(text: &str) -> Option<i64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|id: &i64| plain && *id > 0)
 }
 

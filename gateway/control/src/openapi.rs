@@ -68,6 +68,10 @@ fn description() -> String {
          Ids are positive 64-bit integers, sent as strings and taken as strings or numbers. Times are RFC 3339 in UTC. \
          Unknown fields of a request are ignored, `null` means left out, and an empty string or list clears. A change is \
          answered once the gateway of the same process decides by it. Every answer carries an `X-Request-ID`.\n\n\
+         A secret is `{key_prefix}_` and 43 characters of `0-9A-Za-z`: 37 random ones, then the CRC-32 (IEEE 802.3, as in \
+         zlib) of all that precedes as 6 base62 digits, most significant first, in the order 0-9, A-Z, a-z. So a secret \
+         scanner can tell a real one without asking anybody, with `[A-Za-z0-9][A-Za-z0-9_]{0,31}_[0-9A-Za-z]{43}` and the \
+         checksum. `key_suffix` is the last 8 characters.\n\n\
          Errors name everything that is wrong at once. The `code` of an entry is one of:\n\n\
          | code | meaning |\n|---|---|\n",
     );

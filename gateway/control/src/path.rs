@@ -56,8 +56,10 @@ impl FromRequestParts<Api> for IncludeInactive {
         let mut values = pairs
             .iter()
             .filter(|(name, _)| name == "include_inactive")
-            .map(|(_, value)| value.as_str());
-        match (values.next(), values.next()) {
+            // Some languages write their truth with a capital.
+            .map(|(_, value)| value.to_ascii_lowercase());
+        let (value, another) = (values.next(), values.next());
+        match (value.as_deref(), another) {
             (None, _) => Ok(IncludeInactive(false)),
             (Some("true" | "1"), None) => Ok(IncludeInactive(true)),
             (Some("false" | "0"), None) => Ok(IncludeInactive(false)),

@@ -140,7 +140,7 @@ pub(crate) async fn named_in_request(
     match require(connection, deployment_id, slug).await {
         Ok(scheme) => Ok(scheme.id),
         Err(StoreError::NotFound { .. }) => Err(StoreError::invalid(format!(
-            "rate_limit_scheme_slug: there is no rate-limit scheme `{slug}`"
+            "`rate_limit_scheme_slug`: there is no rate-limit scheme `{slug}`"
         ))),
         Err(error) => Err(error),
     }

@@ -173,6 +173,17 @@ fn times() {
         future_time("2026-01-02T00:00:00.123456789Z", now),
         later("2026-01-02T00:00:00.123456Z"),
     );
+    for never in [
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59.999Z",
+        "9999-12-31T00:00:00-02:00",
+        "9999-12-30T22:00:00.5Z",
+    ] {
+        check(future_time(never, now), later("9999-12-30T22:00:00Z"));
+    }
+    check(future_time("9999-12-30T21:59:59Z", now), later("9999-12-30T21:59:59Z"));
+    check(future_time("9999-12-31T23:59:59", now), Err("RFC 3339"));
+    check(future_time("9999-12-31", now), Err("RFC 3339"));
     check(future_time("2026-01-01T00:00:00Z", now), Err("future"));
     check(future_time("2026-01-01T00:00:00.0000009Z", now), Err("future"));
     check(future_time("1999-01-01T00:00:00Z", now), Err("future"));

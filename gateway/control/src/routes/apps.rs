@@ -22,7 +22,7 @@ use portcullis_store::{StoreError, StoredAnswer};
     post,
     path = "/api-auth/apps",
     tag = "apps",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Repeated within 24 h with the same body, the first answer is given again, with `Idempotency-Replayed: true`.")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Repeated within 24 h with the same body, the first answer is given again, with `Idempotency-Replayed: true`.")),
     request_body = CreateApiAuthAppRequest,
     responses(
         (status = 201, body = ApiAuthApp, description = "Created."),
@@ -146,6 +146,8 @@ pub(crate) async fn delete_app(
     SlugInPath(slug): SlugInPath,
 ) -> Result<StatusCode, ApiError> {
     let store = api.store().clone();
-    change::make(&api, async move { store.delete_app(tenant.id(), &slug).await }).await?;
+    let doomed = slug.clone();
+    change::make(&api, async move { store.delete_app(tenant.id(), &doomed).await }).await?;
+    change::deleted("app", &slug);
     Ok(StatusCode::NO_CONTENT)
 }

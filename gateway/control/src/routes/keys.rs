@@ -32,7 +32,7 @@ const PREFIX_CHANGES_MAX: usize = 3;
     tag = "keys",
     params(
         ("app_slug" = String, Path, description = "The app's slug."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Repeated within 24 h, nothing is created: the answer is 409 with the id of the key that was, since its secret is not stored."),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Repeated within 24 h, nothing is created: the answer is 409 with the id of the key that was, since its secret is not stored."),
     ),
     request_body = CreateApiKeyRequest,
     responses(

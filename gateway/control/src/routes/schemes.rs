@@ -112,6 +112,8 @@ pub(crate) async fn delete_scheme(
     SlugInPath(slug): SlugInPath,
 ) -> Result<StatusCode, ApiError> {
     let store = api.store().clone();
-    change::make(&api, async move { store.delete_scheme(tenant.id(), &slug).await }).await?;
+    let doomed = slug.clone();
+    change::make(&api, async move { store.delete_scheme(tenant.id(), &doomed).await }).await?;
+    change::deleted("scheme", &slug);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,7 +2,7 @@
 
 use crate::bounds;
 use crate::fault::{Fault, Faults};
-use crate::field::{Field, Id};
+use crate::field::{Field, Id, IdOrEmpty};
 use crate::wire::{self, RateLimit};
 use jiff::Timestamp;
 use portcullis_store::entity::{App, AppPatch, NewApp};
@@ -29,7 +29,7 @@ pub(crate) struct ApiAuthApp {
     name: String,
     /// Free text.
     description: Option<String>,
-    /// Whether its keys open anything.
+    /// Whether its keys open anything; false for a deleted app.
     is_active: bool,
     /// What the secrets of its keys start with.
     key_prefix: String,
@@ -68,7 +68,7 @@ impl From<App> for ApiAuthApp {
             app_slug: app.slug,
             name: app.name,
             description: app.description,
-            is_active: app.is_active,
+            is_active: app.is_active && app.deleted_at.is_none(),
             key_prefix: app.key_prefix,
             permissions: app.permissions,
             resources: app.resources,
@@ -109,13 +109,13 @@ pub(crate) struct CreateApiAuthAppRequest {
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Field<String>,
     /// The user who owns it, as a string or a number. Not together with `permissions` or `resources`.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     user_id: Field<Id>,
     /// The organization its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     organization_id: Field<Id>,
     /// The workspace its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     workspace_id: Field<Id>,
     /// The rate-limit scheme to attach.
     #[schema(value_type = Option<String>)]
@@ -203,10 +203,10 @@ pub(crate) struct UpdateApiAuthAppRequest {
     #[schema(value_type = Option<bool>)]
     is_active: Field<bool>,
     /// The organization its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     organization_id: Field<Id>,
     /// The workspace its keys are scoped to, as a string or a number.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     workspace_id: Field<Id>,
     /// The rate-limit scheme to attach.
     #[schema(value_type = Option<String>)]

@@ -10,7 +10,7 @@ pub(crate) struct ErrorBody {
     pub(crate) errors: Vec<ErrorEntry>,
     /// All messages in one text.
     pub(crate) message: String,
-    /// Only with code 40903: the id of the key that the first request created.
+    /// Only where a key was created whose secret is not in this answer (codes 40903 and 50301): its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_id: Option<String>,
 }

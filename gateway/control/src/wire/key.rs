@@ -130,7 +130,7 @@ pub(crate) struct ApiKeyWithSecret {
     flat: ApiKey,
     /// The same key.
     key: ApiKey,
-    /// The secret. Only its hash is stored.
+    /// The secret. Only its hash is stored. Its form is described at the top of this document.
     secret: String,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bounds;
 use crate::fault::{Broken, Fault, Faults};
-use crate::field::{Anything, Field, Id};
+use crate::field::{Anything, Field, Id, IdOrEmpty};
 use jiff::Timestamp;
 use portcullis_store::entity::{JsonObject, NewKey, NewSecret};
 use portcullis_verify::KeyId;
@@ -22,14 +22,14 @@ pub(crate) struct CreateApiKeyRequest {
     /// Free JSON object, at most 4 096 bytes as ASCII JSON.
     #[schema(value_type = Option<Object>)]
     metadata: Field<JsonObject>,
-    /// When it stops; must be in the future.
+    /// When it stops; must be in the future. The end of time, 9999-12-30T22:00:00Z, stands for what is later.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Field<String>,
     /// Owning service or team.
     #[schema(value_type = Option<String>, max_length = 255)]
     owner: Field<String>,
     /// Owning user, as a string or a number.
-    #[schema(value_type = Option<Id>)]
+    #[schema(value_type = Option<IdOrEmpty>)]
     owner_user_id: Field<Id>,
     /// Environment tag.
     #[schema(value_type = Option<String>, max_length = 255)]

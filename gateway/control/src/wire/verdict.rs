@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct VerifyKeyRequest {
     /// The key's secret, as a caller would present it.
-    #[schema(value_type = String, required = true, write_only)]
+    #[schema(value_type = String, required = true, write_only, min_length = 1)]
     key: Field<String>,
 }
 

@@ -129,6 +129,7 @@ async fn every_fault_of_a_new_app_is_named() {
         json!(true),
         json!("0"),
         json!("+1"),
+        json!("01"),
         json!(" 1"),
         json!([1]),
     ] {
@@ -337,6 +338,8 @@ async fn a_slug_is_unique_until_its_app_is_deleted() {
     let listed = server.get("/api-auth/apps?include_inactive=1").await.expect(200);
     assert_eq!(listed["total"], 2);
     assert_eq!(listed["apps"][0]["deleted_at"], "2026-01-01T00:00:00Z");
+    let active = |index: usize| &listed["apps"][index]["is_active"];
+    assert_eq!((active(0), active(1)), (&json!(false), &json!(true)));
 }
 
 #[tokio::test]
@@ -354,6 +357,8 @@ async fn lists_leave_out_what_is_switched_off_unless_asked() {
         ("?include_inactive=0", 1),
         ("?include_inactive=true", 2),
         ("?include_inactive=1", 2),
+        ("?include_inactive=True", 2),
+        ("?include_inactive=FALSE", 1),
         ("?other=x&include_inactive=true", 2),
     ] {
         assert_eq!(
@@ -362,7 +367,7 @@ async fn lists_leave_out_what_is_switched_off_unless_asked() {
             "{query}"
         );
     }
-    for query in ["yes", "", "TRUE", "true&include_inactive=true"] {
+    for query in ["yes", "", "on", "true&include_inactive=true"] {
         let answer = server.get(&format!("/api-auth/apps?include_inactive={query}")).await;
         answer.expect_error(400, &[40004], &["`include_inactive`"]);
     }

@@ -319,7 +319,17 @@ async fn keys_that_are_not_there_are_not_found() {
     server.app("other").await;
     let id = server.key("other").await["id"].as_str().unwrap().to_owned();
     for act in ["revoke", "rotate"] {
-        for key_id in ["1", "0", "-1", "abc", "9223372036854775808", "%20", "1.0", &id] {
+        for key_id in [
+            "1",
+            "0",
+            "-1",
+            "abc",
+            "9223372036854775808",
+            "%20",
+            "1.0",
+            &format!("0{id}"),
+            &id,
+        ] {
             let answer = server.post(&format!("{KEYS}/{key_id}/{act}"), json!({})).await;
             answer.expect_error(404, &[40402], &["no such key"]);
         }

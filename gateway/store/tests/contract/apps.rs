@@ -143,7 +143,7 @@ async fn refusals_name_what_is_wrong_and_change_nothing() {
     );
     refused(
         it.store.create_app(it.deployment, full_app("it")).await,
-        "rate_limit_scheme_slug: there is no rate-limit scheme `tight`",
+        "`rate_limit_scheme_slug`: there is no rate-limit scheme `tight`",
     );
     let patch = AppPatch {
         scheme_slug: Some(Some("tight".into())),
@@ -151,7 +151,7 @@ async fn refusals_name_what_is_wrong_and_change_nothing() {
     };
     refused(
         it.store.update_app(it.deployment, "taken", patch).await,
-        "rate_limit_scheme_slug: there is no rate-limit scheme `tight`",
+        "`rate_limit_scheme_slug`: there is no rate-limit scheme `tight`",
     );
     refused(it.store.get_app(it.deployment, "it").await, "app not found");
     refused(

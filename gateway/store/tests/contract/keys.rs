@@ -94,7 +94,7 @@ async fn a_key_must_fit_its_app_when_it_is_written() {
     );
     refused(
         create(|new| new.scheme_slug = Some("none".into())).await,
-        "rate_limit_scheme_slug: there is no rate-limit scheme `none`",
+        "`rate_limit_scheme_slug`: there is no rate-limit scheme `none`",
     );
     let outdated = create(|new| new.key_prefix = "old".into()).await;
     assert!(matches!(outdated, Err(StoreError::PrefixChanged { current }) if current == "pre"));

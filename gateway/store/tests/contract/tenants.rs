@@ -49,7 +49,7 @@ async fn tenants_never_see_each_others_things() {
     refused(store.revoke_token(other, token.id).await, "token not found");
     let mut new = new_app("theirs");
     new.scheme_slug = Some("shared".into());
-    let unknown = "rate_limit_scheme_slug: there is no rate-limit scheme `shared`";
+    let unknown = "`rate_limit_scheme_slug`: there is no rate-limit scheme `shared`";
     refused(store.create_app(other, new).await, unknown);
     assert_eq!(store.current_version().await.unwrap(), before);
 
