@@ -22,7 +22,7 @@ impl Check {
         let name = self
             .config
             .as_ref()
-            .map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+            .map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
         match portcullis_config::load(self.config.as_deref(), surroundings.settings()) {
             Ok(settings) => {
                 for (index, _) in settings
