@@ -6,6 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// How the first tokens come to be.
+const FIRST_START: &str = "At the first start PORTCULLIS_BOOTSTRAP_TOKEN becomes the first management token; without it one is generated and printed once.\nPORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN, when set, becomes the first gateway token. Both are 16 to 512 visible ASCII characters.";
+
 /// The API-key gateway: issues keys, verifies one on every request, keeps strict limits, forwards or refuses.
 #[derive(Debug, Parser)]
 #[command(
@@ -19,14 +22,14 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one value, made once")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Everything in one process: control API, reverse proxy and decision API on one store
-    #[command(
-        after_help = "At the first start PORTCULLIS_BOOTSTRAP_TOKEN becomes the first management token; without it one is generated and printed once.\nPORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN does the same for the first gateway token."
-    )]
+    #[command(after_help = FIRST_START)]
     Serve(Role),
     /// The control API only
+    #[command(after_help = FIRST_START)]
     Control(Role),
     /// The gateway only, beside a control API elsewhere (not in this version: use `serve`)
     Gateway(Role),

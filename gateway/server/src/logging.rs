@@ -28,7 +28,8 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
-            .with_current_span(false)
+            // The control API's lines, causes of failures included, have their request's id in its span.
+            .with_current_span(true)
             .with_span_list(false)
             .boxed(),
     };

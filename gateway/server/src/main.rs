@@ -63,12 +63,8 @@ where
 }
 
 fn load(file: Option<&Path>) -> Result<portcullis_config::Settings, ExitCode> {
-    portcullis_config::load(file, environment()).map_err(|faults| complain(&faults, ExitCode::from(2)))
-}
-
-/// The environment, less what is not text: no setting of ours is.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    portcullis_config::load(file, portcullis_config::process_environment())
+        .map_err(|faults| complain(&faults, ExitCode::from(2)))
 }
 
 fn on_runtime(workers: Option<usize>, run: impl Future<Output = ExitCode>) -> ExitCode {

@@ -87,7 +87,6 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
 
 /// The gateway alone needs to follow a control API elsewhere, and a gateway that cannot hear of revocations must not
 /// run at all.
-#[expect(clippy::unused_async, reason = "the roles share one shape")]
 pub(crate) async fn gateway(_settings: Settings) -> anyhow::Result<()> {
     Err(BadSetup(
         "this version has no gateway apart from its control API: the protocol by which revocations would reach it is \

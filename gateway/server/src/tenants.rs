@@ -6,8 +6,8 @@
 use crate::arguments::{DeploymentsCommand, KindName, Output, PlanName, TokensCommand};
 use crate::roles::BadSetup;
 use portcullis_config::Settings;
-use portcullis_store::Store;
 use portcullis_store::entity::{Deployment, Plan, Token, TokenKind};
+use portcullis_store::{Store, StoreError};
 use portcullis_verify::Clock;
 use serde_json::json;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub(crate) async fn deployments(settings: Settings, command: DeploymentsCommand)
             let created = store
                 .create_deployment(&name)
                 .await
-                .map_err(|error| BadSetup(error.to_string()))?;
+                .map_err(|error| failure(None, error))?;
             print_deployments(&[created.value], output)?;
         }
         DeploymentsCommand::List { output } => print_deployments(&store.list_deployments().await?, output)?,
@@ -63,7 +63,7 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
             let token = store
                 .create_token(deployment.id, kind, &name, hash)
                 .await
-                .map_err(|error| BadSetup(error.to_string()))?;
+                .map_err(|error| failure(None, error))?;
             match output {
                 Output::Json => {
                     let mut shown = token_json(&token.value);
@@ -90,7 +90,7 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
             store
                 .revoke_token(deployment.id, id)
                 .await
-                .map_err(|error| BadSetup(format!("token {id}: {error}")))?;
+                .map_err(|error| failure(Some(format!("token {id}")), error))?;
             writeln!(std::io::stdout(), "token {id} of {} is revoked", deployment.name)?;
         }
     }
@@ -103,6 +103,18 @@ async fn open(settings: &Settings) -> anyhow::Result<Store> {
     // A fresh store has its first deployment before anybody names it.
     store.ensure_first_deployment().await?;
     Ok(store)
+}
+
+/// What was typed cannot be done: exit code 2. A store that cannot be asked is another matter: exit code 1.
+fn failure(about: Option<String>, error: StoreError) -> anyhow::Error {
+    if let StoreError::Unavailable(_) = error {
+        return error.into();
+    }
+    BadSetup(match about {
+        Some(about) => format!("{about}: {error}"),
+        None => error.to_string(),
+    })
+    .into()
 }
 
 async fn find(store: &Store, name: &str) -> anyhow::Result<Deployment> {

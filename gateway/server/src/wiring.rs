@@ -7,7 +7,7 @@ use crate::shutdown::Shutdown;
 use anyhow::Context;
 use portcullis_authz::AuthzParts;
 use portcullis_config::Settings;
-use portcullis_control::{Bootstrap, ControlParts, TailerHandle};
+use portcullis_control::{Bootstrap, BootstrapError, ControlParts, TailerHandle};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_proxy::{Proxy, ProxyParts, ResolvedRoute};
 use portcullis_record::Metrics;
@@ -44,7 +44,10 @@ pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::
         from_environment("PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN"),
     )
     .await
-    .map_err(|error| BadSetup(error.to_string()))?;
+    .map_err(|error| match error {
+        BootstrapError::UnfitToken { .. } => BadSetup(error.to_string()).into(),
+        BootstrapError::Store(_) | BootstrapError::Random(_) => anyhow::Error::new(error),
+    })?;
     show_once(&bootstrap)?;
 
     let limiter = Arc::new(LocalLimiter::new(LimiterSettings {

@@ -3,6 +3,8 @@
 //! Windows long enough not to slide during a test are counted to the request; short ones are checked against a log of
 //! what was admitted when. How the windows slide is proved in `portcullis-limits`.
 
+#![expect(clippy::panic, reason = "a test ends where what it needs is not there")]
+
 mod support;
 
 use portcullis_verify::Clock;

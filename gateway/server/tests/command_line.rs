@@ -1,5 +1,7 @@
 //! The promise that everything can be done from a terminal, and that what goes wrong is said in words.
 
+#![expect(clippy::panic, reason = "a test ends where what it needs is not there")]
+
 mod support;
 
 use serde_json::Value;

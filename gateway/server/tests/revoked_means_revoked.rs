@@ -1,6 +1,8 @@
 //! The promise that a revoked key is dead: after the control API's answer, no request with it is let through, on any
 //! of 64 busy connections, however the key was ended.
 
+#![expect(clippy::panic, reason = "a test ends where what it needs is not there")]
+
 mod support;
 
 use serde_json::json;
@@ -19,8 +21,10 @@ struct Ending {
     /// 403's `reason` of `POST /api-auth/verify` afterwards.
     reason: &'static str,
     /// Ends the key and returns once the control API has answered.
-    end: fn(Api, Issued) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    end: fn(Api, Issued) -> Ended,
 }
+
+type Ended = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Hammers one key from many connections; ends it; asserts that no request sent after the answer got through.
 async fn check(ending: Ending) {

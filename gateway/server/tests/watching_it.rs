@@ -221,6 +221,43 @@ async fn a_request_can_be_followed_by_its_id() {
     );
 }
 
+/// Whoever is called at night asks: who changed what, and how did it end?
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_can_be_followed_by_its_id_and_names_what_it_changed() {
+    let server = Server::start("").await;
+    let api = server.api();
+    api.app("api").await;
+    let key = api.key("api").await;
+    let revoke = format!("http://{}/api-auth/apps/api/keys/{}/revoke", server.control, key.id);
+    for (status, code, known) in [(200, None, true), (404, Some(40402), false)] {
+        let answer = client()
+            .post(&revoke)
+            .bearer_auth(support::TOKEN)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status().as_u16(), status);
+        let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
+        let line = server.wait_for_log("the change", |line| line.contains(&id) && line.contains("answered"));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let span = &line["span"];
+        assert_eq!(span["request_id"], id.as_str(), "{line}");
+        assert_eq!(
+            line["route"], "/api-auth/apps/{app_slug}/keys/{key_id}/revoke",
+            "{line}"
+        );
+        assert_eq!(
+            (&line["status"], &line["code"]),
+            (&json!(status), &json!(code)),
+            "{line}"
+        );
+        // Of what is not there nothing is repeated: it may be a secret in the wrong place.
+        let named = known.then(|| json!(["api", key.id])).unwrap_or(json!([null, null]));
+        assert_eq!(json!([span["app"], span["key_id"]]), named, "{line}");
+        assert!(span["deployment"].is_string(), "{line}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_token_is_generated_and_shown_once_when_none_is_given() {
     let folder = std::sync::Arc::new(tempfile::TempDir::new().expect("a temporary folder"));

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of any single promise; one file beside this folder per promise does.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::panic, reason = "a test ends where what it needs is not there")]
 #![allow(unreachable_pub, reason = "shared by many test binaries")]
 
 pub mod control;
