@@ -70,18 +70,32 @@ pub async fn bootstrap(
                 printed_token = Some(token);
             }
         }
-    } else if management.is_some() {
-        tracing::debug!("PORTCULLIS_BOOTSTRAP_TOKEN is ignored: there were management tokens before");
+    } else if let Some(token) = management {
+        tell_if_dead(store, "PORTCULLIS_BOOTSTRAP_TOKEN", TokenKind::Management, &token).await?;
     }
-    if let Some(token) = gateway
-        && !had(TokenKind::Gateway)
-    {
-        keep(store, &deployment, TokenKind::Gateway, &token).await?;
+    if let Some(token) = gateway {
+        if had(TokenKind::Gateway) {
+            tell_if_dead(store, "PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN", TokenKind::Gateway, &token).await?;
+        } else {
+            keep(store, &deployment, TokenKind::Gateway, &token).await?;
+        }
     }
     Ok(Bootstrap {
         deployment,
         printed_token,
     })
+}
+
+/// Whoever sets another token at a later start should not have to guess why it opens nothing.
+async fn tell_if_dead(store: &Store, variable: &'static str, kind: TokenKind, token: &str) -> Result<(), StoreError> {
+    if store.find_token(kind, token::hash(token)).await?.is_none() {
+        tracing::warn!(
+            variable,
+            "ignored, and this token opens nothing: it counts at the first start only; `portcullis tokens create` makes \
+             another"
+        );
+    }
+    Ok(())
 }
 
 async fn keep(store: &Store, deployment: &Deployment, kind: TokenKind, token: &str) -> Result<(), StoreError> {

@@ -221,6 +221,23 @@ async fn a_request_can_be_followed_by_its_id() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_bootstrap_token_at_a_later_start_opens_nothing_and_that_is_said() {
+    const LATER: &str = "another-token-0123456789";
+    let says = |line: &String| field(line, "variable").as_deref() == Some("PORTCULLIS_BOOTSTRAP_TOKEN");
+    let folder = std::sync::Arc::new(tempfile::TempDir::new().expect("a temporary folder"));
+    for (token, opens, told) in [(support::TOKEN, 200, 0), (support::TOKEN, 200, 0), (LATER, 401, 1)] {
+        let environment = [("PORTCULLIS_BOOTSTRAP_TOKEN", token)];
+        let server = Server::start_in(std::sync::Arc::clone(&folder), "", &environment).await;
+        let api = support::control::Api::new(server.control, token);
+        assert_eq!(api.call("GET", "/api-auth/apps", None).await.0, opens, "{token}");
+        let lines = server.log_lines();
+        assert_eq!(lines.iter().filter(|line| says(line)).count(), told, "{lines:?}");
+        assert!(!lines.join("\n").contains(token), "named, not repeated");
+        assert_eq!(server.stop(), 0);
+    }
+}
+
 /// Whoever is called at night asks: who changed what, and how did it end?
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_can_be_followed_by_its_id_and_names_what_it_changed() {
