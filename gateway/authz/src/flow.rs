@@ -148,6 +148,7 @@ impl Flow {
             }
         };
         self.metrics().decision(Surface::Authz, outcome, elapsed);
+        // Never the path, where a key may stand.
         if self.parts.log_requests {
             tracing::info!(
                 request_id = %question.request_id,
@@ -157,7 +158,6 @@ impl Flow {
                 app_slug = key.map(|key| key.app.slug.as_str()),
                 client_ip = question.address.map(tracing::field::display),
                 method = %question.method,
-                path = question.path.raw(),
                 elapsed_us = elapsed.as_micros(),
                 "decided",
             );

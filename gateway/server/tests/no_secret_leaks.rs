@@ -89,6 +89,8 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
             json!({"principal": {"type": "api_key", "value": secret}, "resource": "/a", "method": "GET"}),
             json!({"principal": {"type": "oauth_access_token", "value": secret}, "resource": "/a", "method": "GET"}),
             json!({"principal": secret, "resource": secret, "method": secret}),
+            // Services that take their keys in the path exist.
+            json!({"principal": {"type": "api_key", "value": secret}, "resource": format!("/bot/{secret}/x"), "method": "GET"}),
         ] {
             let request = client
                 .post(format!("http://{}/v1/authz/check", server.authz))
@@ -100,7 +102,7 @@ async fn a_secret_is_seen_by_nobody_but_the_gateway() {
             .bearer_auth(secret);
         let forward = forward
             .header("x-forwarded-method", "GET")
-            .header("x-forwarded-uri", format!("/a?api_key={secret}"));
+            .header("x-forwarded-uri", format!("/bot/{secret}?api_key={secret}"));
         let answer = forward.send().await.expect("an answer");
         told.push(format!("{:?}", answer.headers()));
         told.push(answer.text().await.expect("a body"));
