@@ -616,6 +616,19 @@ async fn a_flood_of_unknown_keys_from_one_address_is_throttled_and_a_good_key_be
         "a neighbour with a known key is not shut out"
     );
     assert_eq!(world.upstream.count(), 2);
+    // A key that this process has not seen yet cannot be told from a guess without a look-up.
+    let fresh = world.server.api().key("api").await;
+    let ask = async |address: &str| {
+        let check = json!({"principal": {"type": "api_key", "value": fresh.secret}, "resource": "/", "method": "GET",
+            "client_ip": address});
+        let request = client
+            .post(format!("http://{}/v1/authz/check", world.server.authz))
+            .json(&check);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(ask("127.0.0.1").await, 429);
+    assert_eq!(ask("192.0.2.1").await, 200, "from elsewhere it opens");
+    assert_eq!(ask("127.0.0.1").await, 200, "and once it is known, from there too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -665,5 +678,39 @@ async fn nothing_is_let_through_without_a_route_or_an_app() {
         answer.status().as_u16(),
         404,
         "without any route nothing is let through"
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_proxy_keeps_nobody_from_the_other_listeners() {
+    use tokio::io::AsyncWriteExt;
+    let world = World::with("[gateway]\nconnections_max = 4\n").await;
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        let mut stream = tokio::net::TcpStream::connect(world.server.proxy)
+            .await
+            .expect("connected");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+            .await
+            .expect("sent");
+        crowd.push(stream);
+    }
+    let client = client();
+    for path in ["/readyz", "/healthz", "/metrics"] {
+        let asked = client.get(format!("http://{}{path}", world.server.admin)).send();
+        assert_eq!(asked.await.expect("an answer").status().as_u16(), 200, "{path}");
+    }
+    let key = world.server.api().key("api").await;
+    let check = json!({"principal": {"type": "api_key", "value": key.secret}, "resource": "/", "method": "GET"});
+    let asked = client
+        .post(format!("http://{}/v1/authz/check", world.server.authz))
+        .json(&check);
+    assert_eq!(asked.send().await.expect("an answer").status().as_u16(), 200);
+    drop(crowd);
+    assert_eq!(
+        raw::status(&world.get("/", "").await),
+        200,
+        "and the proxy serves again"
     );
 }
