@@ -107,13 +107,15 @@ impl CalendarCount {
         (self.count >= limit && !self.is_over(now)).then(|| self.over_in_us(now))
     }
 
-    /// Counts an admission for which [`CalendarCount::wait_us`] said there is room.
-    pub(crate) fn admit(&mut self, now: Moment) {
+    /// Counts an admission for which [`CalendarCount::wait_us`] said there is room, and tells where
+    /// the count then stands.
+    pub(crate) fn admit(&mut self, limit: u32, now: Moment) -> Standing {
         if self.is_over(now) {
             *self = CalendarCount::entered(self.period, now);
         }
         self.count = self.count.saturating_add(1);
         self.newest_us = self.newest_us.max(now.monotonic_us);
+        self.standing(limit, now)
     }
 
     /// Where the count stands.

@@ -5,7 +5,7 @@
 
 use crate::counter::Counter;
 use crate::decimated_log::Standing;
-use crate::plan::{Match, Reached};
+use crate::reach::{Match, Reached};
 use crate::tally::Tally;
 use parking_lot::MutexGuard;
 use portcullis_verify::{Charge, ChargeOutcome, Moment, RuleState};
@@ -16,6 +16,13 @@ pub(crate) struct Charging<'a> {
     matches: &'a [Match<'a>],
     /// Beside each match its counter; `None` where there is none yet.
     counters: SmallVec<[Option<MutexGuard<'a, Option<Tally>>>; 4]>,
+}
+
+/// A rule that has no room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocked {
+    rule: usize,
+    wait_us: u64,
 }
 
 impl<'a> Charging<'a> {
@@ -31,8 +38,9 @@ impl<'a> Charging<'a> {
             }
         }
         order.sort_unstable_by_key(|&(address, _, _)| address);
-        let mut counters: SmallVec<[_; 4]> = reached.iter().map(|_| None).collect();
-        for (_, index, counter) in order {
+        let mut counters: SmallVec<[_; 4]> = SmallVec::new();
+        counters.resize_with(reached.len(), || None);
+        for &(_, index, counter) in &order {
             let guard = counter.lock();
             if guard.is_none() {
                 return None;
@@ -42,37 +50,43 @@ impl<'a> Charging<'a> {
         Some(Charging { matches, counters })
     }
 
-    /// The answer if a rule has no room. `fresh` is what a match without a counter has admitted.
-    pub(crate) fn refused(&self, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Option<Charge> {
-        let mut blocked: Option<(usize, u64)> = None;
+    /// The rule with the longest wait among those that have no room, the first if several wait as long.
+    pub(crate) fn blocked(&self, now: Moment) -> Option<Blocked> {
+        let mut blocked: Option<Blocked> = None;
         for (matched, counter) in self.each() {
-            let wait_us = counter.and_then(|tally| tally.wait_us(matched.quota, now));
-            if let Some(wait_us) = wait_us
-                && blocked.is_none_or(|(_, longest_us)| wait_us > longest_us)
+            if let Some(wait_us) = counter.and_then(|tally| tally.wait_us(matched.quota, now))
+                && blocked.is_none_or(|longest| wait_us > longest.wait_us)
             {
-                blocked = Some((matched.rule, wait_us));
+                blocked = Some(Blocked {
+                    rule: matched.rule,
+                    wait_us,
+                });
             }
         }
-        let (blocked_rule, retry_after_us) = blocked?;
+        blocked
+    }
+
+    /// The answer to a request that is blocked. `fresh` is what a match without a counter has admitted.
+    pub(crate) fn refuse(&self, blocked: Blocked, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
         let states = self.each().map(|(matched, counter)| match counter {
             Some(tally) => state(matched, tally.standing(matched.quota, now)),
             None => state(matched, fresh(matched).standing(matched.quota, now)),
         });
-        Some(Charge {
-            outcome: ChargeOutcome::Refused {
-                blocked_rule,
-                retry_after_us,
-            },
+        let outcome = ChargeOutcome::Refused {
+            blocked_rule: blocked.rule,
+            retry_after_us: blocked.wait_us,
+        };
+        Charge {
+            outcome,
             states: states.collect(),
-        })
+        }
     }
 
     /// The answer of [`Charging::commit`], without charging.
     pub(crate) fn rehearse(&self, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
         let states = self.each().map(|(matched, counter)| {
             let mut tally = counter.copied().unwrap_or_else(|| fresh(matched));
-            tally.admit(matched.quota, now);
-            state(matched, tally.standing(matched.quota, now))
+            state(matched, tally.admit(matched.quota, now))
         });
         Charge {
             outcome: ChargeOutcome::Admitted,
@@ -80,13 +94,12 @@ impl<'a> Charging<'a> {
         }
     }
 
-    /// Charges every counter, once [`Charging::refused`] found room in all of them. Every match must have one.
-    pub(crate) fn commit(mut self, now: Moment) -> Charge {
+    /// Charges every counter, once [`Charging::blocked`] found room in all of them. Every match must have one.
+    pub(crate) fn commit(&mut self, now: Moment) -> Charge {
         let mut states = SmallVec::new();
         for (matched, counter) in self.matches.iter().zip(&mut self.counters) {
             if let Some(tally) = counter.as_mut().and_then(|guard| guard.as_mut()) {
-                tally.admit(matched.quota, now);
-                states.push(state(matched, tally.standing(matched.quota, now)));
+                states.push(state(matched, tally.admit(matched.quota, now)));
             }
         }
         Charge {

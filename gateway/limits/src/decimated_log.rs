@@ -67,11 +67,13 @@ impl DecimatedLog {
         (oldest > dead).then(|| self.free_in_us(layout, oldest, now_us))
     }
 
-    /// Counts an admission for which [`DecimatedLog::wait_us`] said there is room.
-    pub(crate) fn admit(&mut self, layout: &Layout, now_us: u64) {
-        let now_us = now_us.max(self.newest_us(layout));
+    /// Counts an admission for which [`DecimatedLog::wait_us`] said there is room, and tells where the log then stands.
+    pub(crate) fn admit(&mut self, layout: &Layout, now_us: u64) -> Standing {
+        let effective_us = now_us.max(self.newest_us(layout));
         let dead = self.dead_until(layout, now_us);
-        let tick = layout.tick_up(now_us);
+        let tick = layout.tick_up(effective_us);
+        // Counted before the new stamp is written: a wide read straight after a narrow write would wait for it.
+        let mut free = self.free_groups(layout, dead);
         if self.newest() <= dead {
             // A whole window without an admission: the first lap begins again, with the whole limit.
             *self = DecimatedLog {
@@ -81,14 +83,20 @@ impl DecimatedLog {
                 slack_us: 0,
                 group: 0,
             };
+            free = layout.groups() - 1;
         } else if self.filled == layout.size(self.group) {
             self.group = layout.next(self.group);
             self.filled = 0;
+            free -= 1;
         }
         self.filled += 1;
-        let stamp = u32::try_from(tick - self.base).unwrap_or_else(|_| self.rebase(dead, tick));
+        let (stamp, dead) = match u32::try_from(tick - self.base) {
+            Ok(stamp) => (stamp, dead),
+            Err(_) => (self.rebase(dead, tick), 0),
+        };
         self.stamps[usize::from(self.group)] = stamp;
-        self.set_newest_us(layout, now_us);
+        self.set_newest_us(layout, effective_us);
+        self.standing_with(layout, free, dead, now_us)
     }
 
     /// Where the log stands.
@@ -100,8 +108,11 @@ impl DecimatedLog {
                 grows_in_us: 0,
             };
         }
-        // Groups past the layout's are 0 and so counted as free, too.
-        let free = self.stamps.iter().map(|&stamp| u8::from(stamp <= dead)).sum::<u8>() + layout.groups() - GROUPS_MAX;
+        self.standing_with(layout, self.free_groups(layout, dead), dead, now_us)
+    }
+
+    /// Where a log stands that is not idle and has `free` groups, those with stamps up to `dead`.
+    fn standing_with(&self, layout: &Layout, free: u8, dead: u32, now_us: u64) -> Standing {
         let mut remaining = layout.size(self.group) - self.filled + u32::from(free) * layout.group_size();
         if self.stamp(layout.groups() - 1) <= dead {
             remaining -= layout.group_size() - layout.last_size();
@@ -114,6 +125,13 @@ impl DecimatedLog {
             remaining,
             grows_in_us: self.free_in_us(layout, self.stamp(oldest), now_us),
         }
+    }
+
+    /// The number of groups that can be entered now.
+    fn free_groups(&self, layout: &Layout, dead: u32) -> u8 {
+        // Groups past the layout's are 0 and would count, too. The sum is as wide as the stamps, for vector units.
+        let free = self.stamps.iter().map(|&stamp| u32::from(stamp <= dead)).sum::<u32>();
+        u8::try_from(free).unwrap_or(GROUPS_MAX) + layout.groups() - GROUPS_MAX
     }
 
     /// Whether no admission lies within a window of `now_us`: forgetting such a log loses nothing.

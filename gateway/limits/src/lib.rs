@@ -7,6 +7,8 @@ mod local;
 
 mod plan;
 
+mod reach;
+
 mod subject;
 
 mod table;

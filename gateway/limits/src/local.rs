@@ -4,7 +4,8 @@
 //! engine charges it; whoever runs it calls `sweep` once a second.
 
 use crate::charging::Charging;
-use crate::plan::{Matches, Plan, Reached, RuleNamer};
+use crate::plan::{Plan, RuleNamer};
+use crate::reach::{Match, Matches, Reached};
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
 use smallvec::SmallVec;
@@ -83,33 +84,45 @@ impl LocalLimiter {
     fn decide_matches(&self, matches: &Matches<'_>, now: Moment, intent: Intent) -> Charge {
         let mut placed = false;
         loop {
-            let reached: SmallVec<[Reached; 4]> = matches.iter().map(|matched| matched.reach(&self.table)).collect();
-            let Some(charging) = Charging::lock(matches, &reached) else {
+            let mut reached: SmallVec<[Reached; 4]> = SmallVec::new();
+            for matched in matches {
+                reached.push(matched.reach(&self.table));
+            }
+            let Some(mut charging) = Charging::lock(matches, &reached) else {
                 matches.iter().for_each(|matched| matched.forget());
                 continue;
             };
-            let refused = charging.refused(now, |matched| self.table.fresh(matched.quota));
-            let charge = match (refused, intent) {
-                (Some(refused), _) => refused,
-                (None, Intent::Peek) => charging.rehearse(now, |matched| self.table.fresh(matched.quota)),
-                (None, Intent::Charge) => {
-                    if self.lacks_counters(&reached, placed) {
-                        drop(charging);
-                        for (matched, reached) in matches.iter().zip(&reached) {
-                            if matches!(reached, Reached::Missing | Reached::Shared(_)) {
-                                self.table.place(&matched.subject, matched.quota);
-                            }
-                        }
-                        placed = true;
-                        continue;
-                    }
-                    charging.commit(now)
+            let fresh = |matched: &Match<'_>| self.table.fresh(matched.quota);
+            let blocked = charging.blocked(now);
+            match intent {
+                Intent::Peek => {
+                    return match blocked {
+                        Some(blocked) => charging.refuse(blocked, now, fresh),
+                        None => charging.rehearse(now, fresh),
+                    };
                 }
-            };
-            if let Intent::Charge = intent {
-                self.count_overflow(&reached);
+                Intent::Charge if blocked.is_none() && self.lacks_counters(&reached, placed) => {
+                    drop(charging);
+                    self.place(matches, &reached);
+                    placed = true;
+                }
+                Intent::Charge => {
+                    self.count_overflow(&reached);
+                    return match blocked {
+                        Some(blocked) => charging.refuse(blocked, now, fresh),
+                        None => charging.commit(now),
+                    };
+                }
             }
-            return charge;
+        }
+    }
+
+    /// Gives every subject that has no counter of its own one, or a share in one.
+    fn place(&self, matches: &Matches<'_>, reached: &[Reached]) {
+        for (matched, reached) in matches.iter().zip(reached) {
+            if matches!(reached, Reached::Missing | Reached::Shared(_)) {
+                self.table.place(matched.subject(), matched.quota);
+            }
         }
     }
 

@@ -5,13 +5,13 @@
 
 use crate::counter::Counter;
 use crate::quota::Quota;
+use crate::reach::{Match, Matches, Place};
 use crate::sharded_map::Hashed;
 use crate::subject::{Network, RuleDigest, Subject};
-use crate::table::{CounterTable, Found};
-use arc_swap::{ArcSwapOption, Guard};
+use crate::table::CounterTable;
+use arc_swap::ArcSwapOption;
 use portcullis_verify::rule::{EndpointPattern, Endpoints};
 use portcullis_verify::{ChargeRequest, CompiledRule, Mode, StoredKey};
-use smallvec::SmallVec;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -26,9 +26,10 @@ pub(crate) struct Plan {
     rules: Box<[PlannedRule]>,
 }
 
-/// One rule, ready to charge.
+/// One rule, ready to charge: what every request needs of it, so that the rule itself stays out of the processor's cache.
 #[derive(Debug)]
 struct PlannedRule {
+    holds_everywhere: bool,
     quota: Quota,
     counters: Counters,
 }
@@ -38,38 +39,11 @@ struct PlannedRule {
 enum Counters {
     /// There is one for this record. Once it is found, it is held here.
     One {
-        subject: Hashed<Subject>,
         held: ArcSwapOption<Counter>,
+        subject: Box<Hashed<Subject>>,
     },
     /// There is one per client address.
     PerAddress { rule: RuleDigest, owner: i64 },
-}
-
-/// A rule that holds for a request, and the counter that it means.
-#[derive(Debug)]
-pub(crate) struct Match<'a> {
-    /// Index in the record's rules.
-    pub(crate) rule: usize,
-    /// What the counter is held to.
-    pub(crate) quota: &'a Quota,
-    /// Whom it counts.
-    pub(crate) subject: Hashed<Subject>,
-    held: Option<&'a ArcSwapOption<Counter>>,
-}
-
-/// The rules that hold for a request.
-pub(crate) type Matches<'a> = SmallVec<[Match<'a>; 4]>;
-
-/// The counter of a [`Match`].
-pub(crate) enum Reached {
-    /// The subject's own, through the record.
-    Held(Guard<Option<Arc<Counter>>>),
-    /// The subject's own, through the table.
-    Own(Arc<Counter>),
-    /// One that the subject shares.
-    Shared(Arc<Counter>),
-    /// There is none, because the subject has admitted nothing that counts.
-    Missing,
 }
 
 impl RuleNamer {
@@ -126,8 +100,8 @@ impl Plan {
                     network: Network::Any,
                 });
                 Counters::One {
-                    subject,
                     held: ArcSwapOption::empty(),
+                    subject: Box::new(subject),
                 }
             };
             let counters = match rule.mode {
@@ -144,6 +118,7 @@ impl Plan {
                 },
             };
             rules.push(PlannedRule {
+                holds_everywhere: rule.endpoints == Endpoints::Every,
                 quota: Quota::of(rule),
                 counters,
             });
@@ -168,30 +143,26 @@ impl Plan {
     ) -> Matches<'a> {
         let mut network = None;
         let mut matches = Matches::new();
-        for (index, (compiled, planned)) in key.rules.rules.iter().zip(&self.rules).enumerate() {
-            if !compiled.endpoints.matches(request.path) {
+        for (index, planned) in self.rules.iter().enumerate() {
+            if !planned.holds_everywhere && !key.rules.rules[index].endpoints.matches(request.path) {
                 continue;
             }
-            let (subject, held) = match &planned.counters {
-                Counters::One { subject, held } => (*subject, Some(held)),
+            let place = match &planned.counters {
+                Counters::One { held, subject } => Place::One { held, subject },
                 Counters::PerAddress { rule, owner } => {
                     let Some(address) = request.address else { continue };
                     let network = *network.get_or_insert_with(|| Network::of(address));
-                    (
-                        table.hashed(Subject {
-                            rule: *rule,
-                            owner: *owner,
-                            network,
-                        }),
-                        None,
-                    )
+                    Place::PerAddress(table.hashed(Subject {
+                        rule: *rule,
+                        owner: *owner,
+                        network,
+                    }))
                 }
             };
             matches.push(Match {
                 rule: index,
                 quota: &planned.quota,
-                subject,
-                held,
+                place,
             });
         }
         matches
@@ -200,44 +171,4 @@ impl Plan {
 
 fn same_identity(left: &CompiledRule, right: &CompiledRule) -> bool {
     (left.mode, left.position, &left.endpoints) == (right.mode, right.position, &right.endpoints)
-}
-
-impl Match<'_> {
-    /// Reaches the counter, without making one.
-    pub(crate) fn reach(&self, table: &CounterTable) -> Reached {
-        if let Some(slot) = self.held {
-            let counter = slot.load();
-            if counter.is_some() {
-                return Reached::Held(counter);
-            }
-        }
-        match table.find(&self.subject) {
-            Some(Found::Own(counter)) => {
-                if let Some(slot) = self.held {
-                    slot.store(Some(Arc::clone(&counter)));
-                }
-                Reached::Own(counter)
-            }
-            Some(Found::Shared(counter)) => Reached::Shared(counter),
-            None => Reached::Missing,
-        }
-    }
-
-    /// Lets go of a counter that turned out to be retired.
-    pub(crate) fn forget(&self) {
-        if let Some(slot) = self.held {
-            slot.store(None);
-        }
-    }
-}
-
-impl Reached {
-    /// The counter.
-    pub(crate) fn counter(&self) -> Option<&Counter> {
-        match self {
-            Reached::Held(counter) => counter.as_deref(),
-            Reached::Own(counter) | Reached::Shared(counter) => Some(counter),
-            Reached::Missing => None,
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Decides which addresses are one client. Holds no counter; tables are keyed by it.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 /// Stands for the identity of a rule across edits of its scheme: tenant, scheme, mode, endpoints and position, under a
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 pub(crate) struct RuleDigest(pub(crate) [u64; 2]);
 
 /// What the requests that share a counter have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subject {
     /// The rule.
     pub(crate) rule: RuleDigest,
@@ -21,7 +22,7 @@ pub(crate) struct Subject {
 }
 
 /// The part of a client's address that identifies it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
     /// The rule does not look at addresses.
     Any,
@@ -29,6 +30,19 @@ pub(crate) enum Network {
     V4(u32),
     /// The first 64 bits of an IPv6 address: what one subscriber is given, and may spread over at will.
     V6(u64),
+}
+
+impl Hash for Subject {
+    /// Folds what a stranger cannot choose (the digest is keyed, the owner is ours) so that only 16 bytes are hashed.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bits = match self.network {
+            Network::Any => 0,
+            Network::V4(bits) => u64::from(bits),
+            Network::V6(bits) => bits,
+        };
+        state.write_u64(self.rule.0[0] ^ self.owner.cast_unsigned());
+        state.write_u64(bits);
+    }
 }
 
 impl Network {

@@ -71,16 +71,18 @@ impl Tally {
         }
     }
 
-    /// Counts an admission for which [`Tally::wait_us`] said there is room.
-    pub(crate) fn admit(&mut self, quota: &Quota, now: Moment) {
+    /// Counts an admission for which [`Tally::wait_us`] said there is room, and tells where `quota` then stands.
+    pub(crate) fn admit(&mut self, quota: &Quota, now: Moment) -> Standing {
         match (&mut *self, quota) {
             (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
-                log.admit(wanted, now.monotonic_us);
+                log.admit(wanted, now.monotonic_us)
             }
-            (Tally::Calendar(count), Quota::Calendar { period, .. }) if count.period() == *period => count.admit(now),
+            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
+                count.admit(*limit, now)
+            }
             _ => {
                 *self = self.replayed(quota, now);
-                self.admit(quota, now);
+                self.admit(quota, now)
             }
         }
     }

@@ -27,7 +27,7 @@ fn spent(period: Period, limit: u32, at: &str) -> CalendarCount {
     let mut count = CalendarCount::new(period);
     for nth in 0..limit {
         assert_eq!(count.wait_us(limit, moment(at)), None, "{nth} of {limit}");
-        count.admit(moment(at));
+        count.admit(limit, moment(at));
     }
     assert!(count.wait_us(limit, moment(at)).is_some());
     count
@@ -153,7 +153,7 @@ fn a_period_admits_its_limit_and_not_one_more() {
                 grows_in_us: 0
             }
         );
-        count.admit(moment(next));
+        count.admit(5, moment(next));
         assert_eq!(count.standing(5, moment(next)).remaining, 4);
     };
     use Period::{Day, Month};
@@ -240,12 +240,12 @@ fn a_wall_clock_that_steps_back_and_forward_again_admits_each_day_once() {
     let midnight = moment("2026-11-21T00:00:00Z");
     for _ in 0..3 {
         assert_eq!(count.wait_us(5, midnight), None);
-        count.admit(midnight);
+        count.admit(5, midnight);
     }
     let back = shown("2026-11-21T00:00:01Z", "2026-11-20T23:00:01Z");
     for _ in 0..2 {
         assert_eq!(count.wait_us(5, back), None, "the rest of the 21st is left");
-        count.admit(back);
+        count.admit(5, back);
     }
     assert!(count.wait_us(5, back).is_some(), "the 20th is not given again");
     assert!(
@@ -260,7 +260,7 @@ fn a_wall_clock_that_once_ran_ahead_blocks_no_longer_than_its_period() {
     let mut count = CalendarCount::new(Period::Day);
     let ahead = shown("2026-11-21T10:00:00Z", "2099-01-01T09:00:00Z");
     for _ in 0..5 {
-        count.admit(ahead);
+        count.admit(5, ahead);
     }
     let right = moment("2026-11-21T10:00:01Z");
     let wait_us = count.wait_us(5, right).unwrap();
@@ -286,7 +286,7 @@ fn a_fresh_count_does_not_go_back_behind_what_was_forgotten() {
         }
     );
     for _ in 0..5 {
-        count.admit(back);
+        count.admit(5, back);
     }
     assert!(
         count.wait_us(5, moment("2026-11-21T12:00:00Z")).is_some(),
@@ -303,7 +303,7 @@ fn years_outside_the_calendar_are_limited_too() {
                 wall_us,
             };
             let mut count = CalendarCount::new(period);
-            count.admit(now);
+            count.admit(5, now);
             let (begins_us, ends_us) = period.bounds_us(wall_us);
             assert!(begins_us <= wall_us && wall_us <= ends_us, "{period:?} at {wall_us}");
             assert!(count.lapses_us <= 5 + PERIOD_US_MAX);

@@ -48,9 +48,9 @@ impl Pair {
                     "one too many in the window at {now_us}"
                 );
                 assert!(before.remaining > 0, "admitted with nothing remaining at {now_us}");
-                self.log.admit(&self.layout, now_us);
+                let after = self.log.admit(&self.layout, now_us);
                 self.admitted_us.push(effective_us);
-                let after = self.log.standing(&self.layout, now_us);
+                assert_eq!(after, self.log.standing(&self.layout, now_us), "at {now_us}");
                 assert_eq!(after.remaining, before.remaining - 1, "at {now_us}");
                 self.check_growth(now_us, after);
                 true

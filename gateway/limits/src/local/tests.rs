@@ -427,3 +427,21 @@ fn overflow_is_counted_per_rule_and_charge_only() {
         }
     );
 }
+
+#[test]
+fn a_subject_stops_sharing_once_there_is_room() {
+    let limiter = LocalLimiter::new(LimiterSettings { counters_max: 1 });
+    let key = stored(ANYONE, &[per_minute(Mode::PerIp, 10)]);
+    let sharing = from("192.0.2.2", later(SECOND));
+    assert!(admits(&limiter, &key, &from("192.0.2.1", start())));
+    assert_eq!(admitted(&limiter, &key, &sharing, 4), 4);
+    assert_eq!(limiter.stats().overflowed, 4);
+    (0..SWEEPS_PER_ROUND).for_each(|_| limiter.sweep(later(60 * SECOND)));
+    let again = from("192.0.2.2", later(60 * SECOND));
+    assert_eq!(
+        admitted(&limiter, &key, &again, 10),
+        6,
+        "what it used while it shared counts"
+    );
+    assert_eq!(limiter.stats().overflowed, 4);
+}

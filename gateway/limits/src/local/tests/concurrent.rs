@@ -126,8 +126,10 @@ fn charge_under_sweeps(limiter: &LocalLimiter, phases: u64, hosts: u64) -> Vec<H
         let done = AtomicBool::new(false);
         let admitted = std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+                let mut sweeps = 0;
+                while sweeps < SWEEPS_PER_ROUND || !done.load(Ordering::Relaxed) {
                     limiter.sweep(now);
+                    sweeps += 1;
                 }
             });
             let admitted = in_threads(|thread| {
