@@ -1,5 +1,4 @@
 //! What the free checks cost once a key is found.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis_benches::{Population, requirement, three_rules};

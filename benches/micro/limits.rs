@@ -1,5 +1,4 @@
 //! What charging costs: three rules, all or none, subjects drawn evenly from the population.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portcullis_benches::{Picks, Population, SIZES, three_rules};

@@ -1,5 +1,4 @@
 //! What finding a held key costs, keys drawn evenly from the whole population (the hardest case for a cache).
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portcullis_benches::{Picks, Population, SIZES, three_rules};

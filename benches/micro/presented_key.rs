@@ -1,5 +1,4 @@
 //! What a caller's bytes cost before any look-up: shape, checksum, hash; and junk, which must cost less.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis_verify::{PresentedKey, Secret};

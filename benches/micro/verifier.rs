@@ -1,5 +1,4 @@
 //! What one whole decision costs: parse, hash, look-up, decide, three limits; and what refusing costs.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portcullis_benches::{Picks, Population, SIZES, requirement, three_rules, verifier};

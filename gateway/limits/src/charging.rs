@@ -82,11 +82,11 @@ impl<'a> Charging<'a> {
         }
     }
 
-    /// The answer of [`Charging::commit`], without charging.
-    pub(crate) fn rehearse(&self, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
+    /// Where every rule stands, with nothing charged, once [`Charging::blocked`] found room in all of them.
+    pub(crate) fn stand(&self, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
         let states = self.each().map(|(matched, counter)| {
-            let mut tally = counter.copied().unwrap_or_else(|| fresh(matched));
-            state(matched, tally.admit(matched.quota, now))
+            let tally = counter.copied().unwrap_or_else(|| fresh(matched));
+            state(matched, tally.standing(matched.quota, now))
         });
         Charge {
             outcome: ChargeOutcome::Admitted,

@@ -98,7 +98,7 @@ impl LocalLimiter {
                 Intent::Peek => {
                     return match blocked {
                         Some(blocked) => charging.refuse(blocked, now, fresh),
-                        None => charging.rehearse(now, fresh),
+                        None => charging.stand(now, fresh),
                     };
                 }
                 Intent::Charge if blocked.is_none() && self.lacks_counters(&reached, placed) => {

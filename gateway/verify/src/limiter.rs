@@ -13,7 +13,7 @@ pub trait Limiter: Send + Sync {
     /// A refusal changes no counter. Rules of an address mode are skipped when the address is not known.
     fn charge(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge;
 
-    /// What [`Limiter::charge`] would answer, without changing any counter.
+    /// Whether [`Limiter::charge`] would admit the request, and where its rules stand now, with nothing charged.
     fn peek(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge;
 }
 
@@ -58,7 +58,7 @@ pub struct RuleState {
     pub rule: usize,
     /// Requests per window.
     pub limit: u32,
-    /// Requests left now; after this one, if it was admitted.
+    /// Requests left now; after this one, if it was charged.
     pub remaining: u32,
     /// Microseconds until `remaining` next grows; 0 when nothing is used.
     pub grows_in_us: u64,

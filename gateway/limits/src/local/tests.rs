@@ -117,12 +117,17 @@ fn charge(limiter: &LocalLimiter, key: &StoredKey, request: &ChargeRequest<'_>) 
     let peeked = limiter.peek(key, request);
     let before = limiter.table.tallies();
     let charged = limiter.charge(key, request);
-    assert_eq!(
-        (peeked.outcome, &peeked.states),
-        (charged.outcome, &charged.states),
-        "peek foretells charge"
-    );
-    if charged.outcome != ChargeOutcome::Admitted {
+    assert_eq!(peeked.outcome, charged.outcome, "peek foretells charge");
+    if charged.outcome == ChargeOutcome::Admitted {
+        for (before, after) in peeked.states.iter().zip(&charged.states) {
+            assert_eq!(
+                (before.rule, before.remaining),
+                (after.rule, after.remaining + 1),
+                "peek charges nothing"
+            );
+        }
+    } else {
+        assert_eq!(peeked.states, charged.states);
         assert_eq!(limiter.table.tallies(), before, "a refusal changes no counter");
     }
     charged
