@@ -527,7 +527,9 @@ fn paths_have_one_spelling() {
     ] {
         fault(
             path,
-            &format!("{illegal} cannot be in it (routes are matched on paths without percent-encoding and `;` parameters)"),
+            &format!(
+                "{illegal} cannot be in it (routes are matched on paths without percent-encoding and `;` parameters)"
+            ),
         );
     }
 }
