@@ -25,14 +25,19 @@ pub fn decide(key: &StoredKey, requirement: &Requirement, path: &str, now: Momen
     if !resource::covers(&key.app.resources, path) {
         return Some(DenialReason::ResourceDenied);
     }
-    if !requirement
-        .permissions
-        .iter()
-        .all(|expression| expression.allows(&key.permissions))
-    {
+    if !requirement.is_granted(key) {
         return Some(DenialReason::PermissionDenied);
     }
     None
+}
+
+/// Whether what began with `key` may go on at `now`: every check of [`decide`] but the one of the path.
+#[must_use]
+pub fn may_go_on(key: &StoredKey, requirement: &Requirement, now: Moment) -> bool {
+    key.deployment_id == requirement.deployment_id
+        && is_dead(key, now).is_none()
+        && requirement.apps.includes(&key.app.slug)
+        && requirement.is_granted(key)
 }
 
 /// Why `key` opens nothing at all at `now`, if so. Both times are the first moment at which it is dead.
@@ -46,6 +51,15 @@ pub fn is_dead(key: &StoredKey, now: Moment) -> Option<DenialReason> {
         Some(DenialReason::KeyExpired)
     } else {
         None
+    }
+}
+
+impl Requirement {
+    /// Whether a key holds all that is asked for.
+    fn is_granted(&self, key: &StoredKey) -> bool {
+        self.permissions
+            .iter()
+            .all(|expression| expression.allows(&key.permissions))
     }
 }
 

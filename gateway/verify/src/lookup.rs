@@ -179,7 +179,9 @@ impl Lookup {
         found
     }
 
-    fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
+    /// The same, for those who look again at what a request was admitted with: it is counted neither as a hit nor as a miss.
+    #[must_use]
+    pub(crate) fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
         if let Some(key) = self.known.get(hash) {
             return self.trusts(&key).then_some(Found::Known(key));
         }

@@ -2,7 +2,7 @@
 //!
 //! Holds the private reason; what a stranger may be told of it is the business of whoever answers.
 
-use crate::{Charge, SourceError, StoredKey};
+use crate::{Charge, KeyHash, SourceError, StoredKey};
 use std::sync::Arc;
 
 /// What the engine decided.
@@ -19,6 +19,8 @@ pub enum Verdict {
 pub struct Permit {
     /// The key it passes with.
     pub key: Arc<StoredKey>,
+    /// What to ask [`crate::Verifier::still_opens`] about, for as long as what was permitted lasts.
+    pub hash: KeyHash,
     /// The rules that were charged for it.
     pub charge: Charge,
 }

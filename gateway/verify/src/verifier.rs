@@ -8,7 +8,7 @@ mod revocation_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::decide::{decide, is_dead};
+use crate::decide::{decide, is_dead, may_go_on};
 use crate::failure_throttle::{FailureSettings, FailureThrottle};
 use crate::lookup::{CacheSettings, Found, Lookup};
 use crate::{
@@ -123,7 +123,7 @@ impl Verifier {
         };
         let hash = presented.hash();
         if let Some(found) = self.lookup.held(&hash, now) {
-            return Ok(self.judge(found, request, now));
+            return Ok(self.judge(found, &hash, request, now));
         }
         if let Err(retry_after_us) = self.failures.check(request.address) {
             return Ok(refuse(DenialReason::TooManyFailures { retry_after_us }));
@@ -133,10 +133,10 @@ impl Verifier {
             self.failures.record_failure(request.address);
         }
         // Time has passed at the source: a key may have expired meanwhile.
-        Ok(self.judge(found, request, self.clock.now()))
+        Ok(self.judge(found, &hash, request, self.clock.now()))
     }
 
-    fn judge(&self, found: Found, request: &VerifyRequest<'_>, now: Moment) -> Verdict {
+    fn judge(&self, found: Found, hash: &KeyHash, request: &VerifyRequest<'_>, now: Moment) -> Verdict {
         let Found::Known(key) = found else {
             return refuse(DenialReason::KeyUnknown);
         };
@@ -157,7 +157,7 @@ impl Verifier {
                 now,
             },
         );
-        conclude(key, charge)
+        conclude(key, *hash, charge)
     }
 
     /// Says what a request with this key would come to at a door of the deployment that asks for no app and no permission.
@@ -193,7 +193,35 @@ impl Verifier {
                 now,
             },
         );
-        Ok(conclude(key, charge))
+        Ok(conclude(key, hash, charge))
+    }
+
+    /// Whether what a request was admitted for may go on: the key is not revoked, not expired, its app is active and one of those
+    /// that are meant, and it holds the permissions.
+    ///
+    /// Charges nothing, is never throttled, and looks at no path: what an app's resources say was checked at the start. A key that
+    /// is not in memory is read again, which needs a tokio runtime; an error means that it could not be, and says nothing about
+    /// the key.
+    pub async fn still_opens(&self, hash: &KeyHash, requirement: &Requirement) -> Result<bool, VerifyError> {
+        if let Some(answer) = self.still_opens_as_held(hash, requirement) {
+            return Ok(answer);
+        }
+        let found = self.fill(hash).await?;
+        Ok(self.may_go_on(&found, requirement))
+    }
+
+    /// The same, if it can be told from memory.
+    #[must_use]
+    pub fn still_opens_as_held(&self, hash: &KeyHash, requirement: &Requirement) -> Option<bool> {
+        let found = self.lookup.recall(hash, self.clock.now())?;
+        Some(self.may_go_on(&found, requirement))
+    }
+
+    fn may_go_on(&self, found: &Found, requirement: &Requirement) -> bool {
+        match found {
+            Found::Known(key) => may_go_on(key, requirement, self.clock.now()),
+            Found::Unknown => false,
+        }
     }
 
     /// Boxed, so that the future of a request whose key is in memory stays small.
@@ -250,9 +278,9 @@ fn refuse(reason: DenialReason) -> Verdict {
     })
 }
 
-fn conclude(key: Arc<StoredKey>, charge: Charge) -> Verdict {
+fn conclude(key: Arc<StoredKey>, hash: KeyHash, charge: Charge) -> Verdict {
     match charge.outcome {
-        ChargeOutcome::Admitted => Verdict::Allow(Permit { key, charge }),
+        ChargeOutcome::Admitted => Verdict::Allow(Permit { key, hash, charge }),
         ChargeOutcome::Refused {
             blocked_rule,
             retry_after_us,

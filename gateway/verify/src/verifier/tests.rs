@@ -152,6 +152,14 @@ impl Fixture {
         }
     }
 
+    async fn still_opens(&self, hash: &KeyHash, answer: Option<KeyRecord>) -> bool {
+        tokio::select! {
+            biased;
+            answer = self.verifier.still_opens(hash, &self.door) => answer.unwrap(),
+            never = self.answering(answer) => match never {},
+        }
+    }
+
     async fn answering(&self, answer: Option<KeyRecord>) -> std::convert::Infallible {
         if let Some(call) = self.script.try_call() {
             call.answer(FIRST, answer.clone());
@@ -513,6 +521,87 @@ async fn a_change_takes_hold_with_the_next_request() {
 }
 
 #[tokio::test]
+async fn what_was_admitted_goes_on_for_as_long_as_the_key_opens_the_door() {
+    async fn check(edit: impl FnOnce(&mut KeyRecord), expected: bool) {
+        let mut fixture = fixture();
+        fixture.door.apps = AppScope::Slugs(["app".into()].into());
+        fixture.door.permissions = vec!["a".parse().unwrap()];
+        let mut key = record(KeyId(1));
+        key.permissions = vec!["a".to_owned()];
+        let secret = secret();
+        let Verdict::Allow(permit) = fixture.verify(secret.as_bytes(), Some(key.clone())).await else {
+            panic!("the key is good")
+        };
+        let held = || fixture.verifier.still_opens_as_held(&permit.hash, &fixture.door);
+        assert_eq!(held(), Some(true));
+        edit(&mut key);
+        fixture.verifier.apply(&Change {
+            version: FIRST,
+            deployment_id: DeploymentId(1),
+            kind: ChangeKind::KeyChanged(permit.hash),
+        });
+        assert_eq!(held(), None, "what was held is not believed");
+        assert_eq!(fixture.still_opens(&permit.hash, Some(key)).await, expected);
+        assert_eq!(held(), Some(expected), "the answer is held");
+        assert_eq!(fixture.charged(), 1, "asking charges nothing");
+        let stats = fixture.verifier.stats();
+        assert_eq!(
+            (stats.hits, stats.misses, stats.fills),
+            (0, 1, 2),
+            "asking is no request"
+        );
+    }
+    check(|_| {}, true).await;
+    check(|key| key.name = "another".to_owned(), true).await;
+    check(|key| key.app.resources = vec!["orders/*".to_owned()], true).await;
+    check(|key| key.revoked_at_us = Some(START_US + 1), true).await;
+    check(|key| key.revoked_at_us = Some(START_US), false).await;
+    check(|key| key.expires_at_us = Some(START_US), false).await;
+    check(|key| key.app.is_active = false, false).await;
+    check(|key| key.app.slug = "other".to_owned(), false).await;
+    check(|key| key.deployment_id = DeploymentId(2), false).await;
+    check(|key| key.permissions = vec!["b".to_owned()], false).await;
+    check(|key| key.app.permissions = vec!["b".to_owned()], false).await;
+}
+
+#[tokio::test]
+async fn what_was_admitted_ends_with_a_grace_period_an_expiry_and_a_key_that_is_gone_but_not_with_its_source() {
+    let fixture = fixture();
+    let hash = PresentedKey::parse(secret().as_bytes()).unwrap().hash();
+    let ends = |revoked_at_us, expires_at_us| KeyRecord {
+        revoked_at_us,
+        expires_at_us,
+        ..record(KeyId(1))
+    };
+    let change = || {
+        fixture.verifier.apply(&Change {
+            version: FIRST,
+            deployment_id: DeploymentId(1),
+            kind: ChangeKind::KeyChanged(hash),
+        });
+    };
+    for (step, key) in [
+        (1, ends(Some(START_US + 5), None)),
+        (2, ends(None, Some(START_US + 10))),
+    ] {
+        change();
+        assert!(fixture.still_opens(&hash, Some(key)).await, "{step}");
+        fixture.hand.advance_us(5);
+        assert!(!fixture.still_opens(&hash, None).await, "{step}: from memory");
+    }
+    change();
+    assert!(!fixture.still_opens(&hash, None).await, "no key has this hash");
+    change();
+    let (outcome, ()) = tokio::join!(fixture.verifier.still_opens(&hash, &fixture.door), async {
+        drop(fixture.script.call().await);
+    });
+    assert!(
+        matches!(outcome, Err(VerifyError::Source(_))),
+        "no answer is no verdict"
+    );
+}
+
+#[tokio::test]
 async fn sweeping_and_stats() {
     let fixture = fixture();
     fixture.verify(secret().as_bytes(), Some(record(KeyId(1)))).await;
@@ -548,6 +637,7 @@ fn is_send_and_sync() {
     };
     check_future(fixture.verifier.verify(&request));
     check_future(fixture.verifier.inspect(b"", DeploymentId(1)));
+    check_future(fixture.verifier.still_opens(&KeyHash([0; 32]), &fixture.door));
     let size = std::mem::size_of_val(&fixture.verifier.verify(&request));
     assert!(size <= 512, "the future of a request has grown to {size} bytes");
 }
