@@ -56,6 +56,7 @@ pub struct Metrics {
     refusals: ByLabel<IntCounter>,
     upstream_errors: ByLabel<IntCounter>,
     requests_in_flight: IntGauge,
+    streams_cut: IntCounter,
     cache: CacheMetrics,
     limits: LimitMetrics,
     /// Held while another part's totals are copied, so that two scrapes at once do not add the same growth twice.
@@ -148,6 +149,10 @@ impl Metrics {
                 "portcullis_requests_in_flight",
                 "Requests that came in and are not answered yet.",
             )?,
+            streams_cut: register.counter(
+                "portcullis_streams_cut_total",
+                "Exchanges under way that were ended because their key no longer opens their route.",
+            )?,
             cache: CacheMetrics::new(register)?,
             limits: LimitMetrics::new(register)?,
             copying: Mutex::new(()),
@@ -191,6 +196,11 @@ impl Metrics {
         if let Some(counter) = self.upstream_errors.get(kind) {
             counter.inc();
         }
+    }
+
+    /// Records that an exchange under way was ended because of its key.
+    pub fn stream_cut(&self) {
+        self.streams_cut.inc();
     }
 
     /// Counts a connection until the guard is dropped.

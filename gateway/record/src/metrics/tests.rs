@@ -162,6 +162,7 @@ fn every_promised_metric_is_there_from_the_start() {
         "portcullis_upstream_errors_total",
         "portcullis_connections",
         "portcullis_requests_in_flight",
+        "portcullis_streams_cut_total",
         "portcullis_cache_hits_total",
         "portcullis_cache_misses_total",
         "portcullis_cache_fills_total",
