@@ -70,7 +70,7 @@ impl Default for Gateway {
             body_bytes_max: None,
             connections_max: 20_000,
             drain_timeout: Duration::from_secs(30),
-            cut_streams_after: Duration::from_secs(5),
+            cut_streams_after: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -91,8 +91,9 @@ pub struct Gateway {
     pub connections_max: usize,
     /// How long a drain may take after SIGTERM. Default 30 s.
     pub drain_timeout: Duration,
-    /// How long streams older than this live after their key is revoked: they are cut at once when older. Default 5 s.
-    pub cut_streams_after: Duration,
+    /// Age from which whatever a key no longer opens is cut, bodies under way included; upgraded connections, event streams and
+    /// gRPC streams are cut at any age. `None` means that nothing is cut. Default 5 s.
+    pub cut_streams_after: Option<Duration>,
 }
 
 /// One listener of the reverse proxy.

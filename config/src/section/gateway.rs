@@ -88,7 +88,11 @@ fn read_limits(section: &mut Reader<'_>, gateway: &mut Gateway) {
         field.duration(Duration::ZERO..=DAY)
     });
     section.read("cut_streams_after", &mut gateway.cut_streams_after, |field| {
-        field.duration(Duration::ZERO..=DAY)
+        if field.is_word("never") {
+            Some(None)
+        } else {
+            field.duration(Duration::ZERO..=DAY).map(Some)
+        }
     });
 }
 

@@ -192,6 +192,14 @@ fn sizes_take_bytes_and_units_of_1024() {
             .body_bytes_max,
         None
     );
+    let cut_streams_after = |value: &str| {
+        read(&format!("[gateway]\ncut_streams_after = \"{value}\"\n"))
+            .unwrap()
+            .gateway
+            .cut_streams_after
+    };
+    assert_eq!(cut_streams_after("200ms"), Some(std::time::Duration::from_millis(200)));
+    assert_eq!(cut_streams_after("never"), None);
 }
 
 #[test]
