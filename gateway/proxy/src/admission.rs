@@ -147,13 +147,14 @@ impl FlowParts {
     fn settle(
         &self,
         exchange: &mut Exchange,
-        route: &Route,
+        route: &Arc<Route>,
         verdict: Result<Verdict, VerifyError>,
     ) -> Result<(), Refusal> {
         match verdict {
             Ok(Verdict::Allow(permit)) => {
                 exchange.outcome = "allowed";
                 exchange.rate_limit_headers = rate_limit_headers::of(&permit.key.rules, &permit.charge);
+                exchange.watch(permit.hash, route);
                 exchange.key = Some(permit.key);
                 Ok(())
             }

@@ -4,17 +4,16 @@
 //! The accept loop of [`crate::listener`] calls it once per connection.
 
 use crate::client_stream::{ClientStream, HeadFault};
-use crate::flow::Flow;
+use crate::cut::CuttableProxy;
 use crate::listener::ListenerProfile;
 use crate::proxy_protocol::{self, Announced};
 use crate::reply;
 use crate::transport::{Socket, Transport};
 use bytes::BytesMut;
 use ipnet::IpNet;
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use pingora_proxy::HttpProxy;
 use portcullis_config::settings;
 use portcullis_http::{Refusal, client_address};
 use portcullis_record::{Metrics, Surface};
@@ -32,7 +31,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves connections.
 pub(crate) struct ConnectionServer {
     /// The requests' way.
-    pub(crate) proxy: Arc<HttpProxy<Flow>>,
+    pub(crate) proxy: Arc<CuttableProxy>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
     /// Peers that may announce another client with the PROXY protocol; empty means that every peer may.
@@ -166,7 +165,7 @@ impl ConnectionServer {
             }
             served = served.saturating_add(1);
             let session = self.session(stream, served);
-            let Some(reused) = self.proxy.process_new_http(session, &self.draining).await else {
+            let Some(reused) = self.proxy.serve(session, &self.draining).await else {
                 return;
             };
             let Ok(again) = reused.consume().0.into_any().downcast::<ClientStream>() else {

@@ -3,13 +3,15 @@
 //! It holds what the stages of [`crate::flow`] hand on to each other and decides nothing. However the request ends, also
 //! when its client leaves and its future is dropped, it is recorded exactly once.
 
+use crate::cut::Cut;
 use crate::flow::FlowParts;
 use crate::route::Route;
 use crate::upstream_pool::Attempts;
+use crate::watchlist::{Place, Watched};
 use http::{HeaderName, HeaderValue};
 use portcullis_http::{Refusal, RequestId, request_id};
 use portcullis_record::InFlightGuard;
-use portcullis_verify::{Moment, StoredKey};
+use portcullis_verify::{KeyHash, Moment, StoredKey};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,12 @@ pub(crate) struct Exchange {
     pub(crate) body_is_whole: bool,
     /// What a stage decided to answer instead of going on, when it could not answer itself.
     pub(crate) refusal: Option<Refusal>,
+    /// The status of the upstream's answer, once it is passed on.
+    pub(crate) passed_on: Option<u16>,
+    /// Its end, when others make it.
+    cut: Arc<Cut>,
+    /// Its place among those whose key is watched.
+    place: Option<Place>,
     started: Moment,
     method: http::Method,
     parts: Arc<FlowParts>,
@@ -65,6 +73,9 @@ impl Exchange {
             body_bytes: 0,
             body_is_whole: false,
             refusal: None,
+            passed_on: None,
+            cut: Cut::of_this_exchange(),
+            place: None,
             started: parts.now(),
             method: http::Method::GET,
             is_recorded: false,
@@ -77,6 +88,26 @@ impl Exchange {
     /// Notes the method, for the log.
     pub(crate) fn set_method(&mut self, method: &http::Method) {
         self.method = method.clone();
+    }
+
+    /// Has it cut, from now on, when the key with this hash no longer opens the route.
+    pub(crate) fn watch(&mut self, hash: KeyHash, route: &Arc<Route>) {
+        self.place = self.parts.watchlist.as_ref().map(|watchlist| {
+            watchlist.enter(Watched {
+                hash,
+                route: Arc::clone(route),
+                since: self.started,
+                is_stream: false,
+                cut: Arc::clone(&self.cut),
+            })
+        });
+    }
+
+    /// Notes that it lasts by its nature: it is cut at any age.
+    pub(crate) fn is_a_stream(&self) {
+        if let Some(place) = &self.place {
+            place.is_a_stream();
+        }
     }
 
     /// Records the exchange: `status` is what the client was answered, `None` if it left before.
@@ -110,6 +141,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.record(None);
+        if self.cut.is_made() {
+            self.outcome = "cut";
+        }
+        self.record(self.passed_on);
     }
 }

@@ -7,10 +7,12 @@ use crate::admission::{RequestLimits, client_stream, peer};
 use crate::exchange::Exchange;
 use crate::forward::{self, Inbound};
 use crate::route::{Route, RouteTable};
+use crate::watchlist::Watchlist;
 use crate::{failure, reply};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::http::ServerSession;
@@ -25,6 +27,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+
+/// Requests and answers of these types last by their nature. gRPC has variants, such as `application/grpc+proto`.
+const GRPC: &str = "application/grpc";
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// The stages of every request.
 pub(crate) struct Flow(pub(crate) Arc<FlowParts>);
@@ -47,6 +53,8 @@ pub(crate) struct FlowParts {
     pub(crate) draining: AtomicBool,
     /// The exchanges under way.
     pub(crate) exchanges: TaskTracker,
+    /// Those of them that end with their key; `None` if none does.
+    pub(crate) watchlist: Option<Arc<Watchlist>>,
 }
 
 impl FlowParts {
@@ -85,7 +93,12 @@ impl ProxyHttp for Flow {
                 (None, self.0.refused_undecided(exchange, refusal))
             }
         };
-        let Err(refusal) = admitted else { return Ok(false) };
+        let Err(refusal) = admitted else {
+            if is_of_type(&session.req_header().headers, GRPC) {
+                exchange.is_a_stream();
+            }
+            return Ok(false);
+        };
         self.close_if_draining(session);
         reply::refuse(session, &refusal, exchange, body).await?;
         Ok(true)
@@ -159,10 +172,15 @@ impl ProxyHttp for Flow {
                 stream.becomes_tunnel();
             }
             session.set_read_timeout(None);
+            exchange.is_a_stream();
         } else if upstream.status.is_informational() {
             forward::informational(upstream);
             return Ok(());
         }
+        if is_of_type(&upstream.headers, EVENT_STREAM) {
+            exchange.is_a_stream();
+        }
+        exchange.passed_on = Some(upstream.status.as_u16());
         self.close_if_draining(session);
         forward::response(upstream, exchange, session.req_header().version)
     }
@@ -272,6 +290,14 @@ impl Flow {
             session.set_keepalive(None);
         }
     }
+}
+
+/// Whether the `Content-Type` starts with this, in whatever case.
+fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..media_type.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(media_type.as_bytes()))
 }
 
 fn inbound(session: &ServerSession) -> Inbound {

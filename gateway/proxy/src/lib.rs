@@ -13,6 +13,8 @@ mod client_stream;
 
 mod connection;
 
+mod cut;
+
 mod flow;
 
 mod exchange;
@@ -28,6 +30,8 @@ mod credential;
 mod upstream_pool;
 
 mod forward;
+
+mod watchlist;
 
 mod failure;
 

@@ -4,10 +4,12 @@
 
 use crate::admission::RequestLimits;
 use crate::connection::{ConnectionLimits, ConnectionServer};
+use crate::cut::CuttableProxy;
 use crate::flow::{Flow, FlowParts};
 use crate::listener::{self, BoundListener};
 use crate::route::{Route, RouteTable};
 use crate::upstream_pool::UpstreamError;
+use crate::watchlist::Watchlist;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A pool smaller than the connections in use costs half of the throughput; idle ones are closed by their timeout.
 const UPSTREAM_CONNECTIONS_MIN: usize = 1024;
@@ -80,7 +82,7 @@ impl From<UpstreamError> for ProxyError {
 /// The reverse proxy.
 pub struct Proxy {
     flow: Arc<FlowParts>,
-    proxy: Arc<HttpProxy<Flow>>,
+    proxy: Arc<CuttableProxy>,
     gateway: settings::Gateway,
 }
 
@@ -110,8 +112,12 @@ impl Proxy {
             log_requests,
             draining: AtomicBool::new(false),
             exchanges: TaskTracker::new(),
+            watchlist: gateway.cut_streams_after.map(|_| Arc::<Watchlist>::default()),
         });
-        let proxy = Arc::new(http_proxy_of(&flow, &gateway));
+        let proxy = Arc::new(CuttableProxy {
+            proxy: Arc::new(http_proxy_of(&flow, &gateway)),
+            metrics: Arc::clone(&flow.metrics),
+        });
         Ok(Proxy { flow, proxy, gateway })
     }
 
@@ -139,6 +145,7 @@ impl Proxy {
                 shutdown.clone(),
             ));
         }
+        let _watching = self.flow.watch(self.gateway.cut_streams_after);
         shutdown.cancelled().await;
         self.flow.draining.store(true, Ordering::Relaxed);
         drain.send_replace(true);
@@ -155,6 +162,16 @@ impl Proxy {
         }
         // Streams of HTTP/2 are tasks of their own and end with their connection.
         let _ = tokio::time::timeout(ABANDON_TIME_MAX, self.flow.exchanges.wait()).await;
+    }
+}
+
+impl FlowParts {
+    /// Cuts what its key no longer opens, until the handle is dropped.
+    fn watch(self: &Arc<Self>, cut_streams_after: Option<Duration>) -> Option<AbortOnDropHandle<()>> {
+        let (watchlist, age) = (Arc::clone(self.watchlist.as_ref()?), cut_streams_after?);
+        let verifier = Arc::clone(&self.verifier);
+        let watching = async move { watchlist.watch(age, &verifier).await };
+        Some(AbortOnDropHandle::new(tokio::spawn(watching)))
     }
 }
 

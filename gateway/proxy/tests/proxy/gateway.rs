@@ -8,8 +8,9 @@ use portcullis_verify::failure_throttle::FailureSettings;
 use portcullis_verify::lookup::CacheSettings;
 use portcullis_verify::verifier::VerifierParts;
 use portcullis_verify::{
-    AppId, AppRecord, Charge, ChargeOutcome, ChargeRequest, Clock, DeploymentId, Fetched, KeyHash, KeyId, KeyRecord,
-    KeySource, Limiter, Mode, Rule, RuleSet, RuleState, Secret, SourceError, StoredKey, Unit, Verifier, Version,
+    AppId, AppRecord, Change, ChangeKind, Charge, ChargeOutcome, ChargeRequest, Clock, DeploymentId, Fetched, KeyHash,
+    KeyId, KeyRecord, KeySource, Limiter, Mode, PresentedKey, Rule, RuleSet, RuleState, Secret, SourceError, StoredKey,
+    Unit, Verifier, Version,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,6 +21,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const LIMIT: u32 = 100;
+
+/// All that happens, happens at once.
+const NOW: Version = Version { epoch: 1, revision: 1 };
 
 /// Keys in memory.
 #[derive(Default)]
@@ -37,10 +41,7 @@ impl KeySource for Keys {
             });
         }
         let record = self.records.lock().unwrap().get(hash).cloned();
-        Ok(Fetched {
-            as_of: Version { epoch: 1, revision: 1 },
-            record,
-        })
+        Ok(Fetched { as_of: NOW, record })
     }
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct Gateway {
     pub(crate) key: String,
     pub(crate) keys: Arc<Keys>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) verifier: Arc<Verifier>,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinHandle<()>,
     next_id: AtomicU32,
@@ -168,7 +170,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
                 deployment_id: DeploymentId(1),
             })
             .collect(),
-        verifier,
+        verifier: Arc::clone(&verifier),
         metrics: Arc::clone(&metrics),
         log_requests: true,
     })
@@ -180,6 +182,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
         key: String::new(),
         keys,
         metrics,
+        verifier,
         stop,
         running,
         next_id: AtomicU32::new(1),
@@ -219,12 +222,25 @@ impl Gateway {
         secret.expose().to_owned()
     }
 
+    /// Changes what is known of a key, as a call to the control API would.
+    pub(crate) fn change(&self, key: &str, adjust: impl FnOnce(&mut KeyRecord)) {
+        let hash = PresentedKey::parse(key.as_bytes()).unwrap().hash();
+        adjust(self.keys.records.lock().unwrap().get_mut(&hash).unwrap());
+        self.verifier.apply(&Change {
+            version: NOW,
+            deployment_id: DeploymentId(1),
+            kind: ChangeKind::KeyChanged(hash),
+        });
+    }
+
+    /// Revokes a key.
+    pub(crate) fn revoke(&self, key: &str) {
+        self.change(key, |record| record.revoked_at_us = Some(0));
+    }
+
     /// `GET path` with the key, as bytes; `extra` are whole header lines.
     pub(crate) fn get(&self, path: &str, extra: &str) -> String {
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: example.com\r\nAuthorization: Bearer {}\r\n{extra}\r\n",
-            self.key
-        )
+        get_with(&self.key, path, extra)
     }
 
     /// The metrics as text.
@@ -237,6 +253,11 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// `GET path` with a key, as bytes; `extra` are whole header lines.
+pub(crate) fn get_with(key: &str, path: &str, extra: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nAuthorization: Bearer {key}\r\n{extra}\r\n")
 }
 
 /// Waits for a condition, at most ten seconds.

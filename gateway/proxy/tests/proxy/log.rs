@@ -1,8 +1,8 @@
 //! Every request leaves one line that says how it went, and none that says with which key.
 
-use crate::client::ask;
-use crate::gateway::{eventually, start_with};
-use crate::upstream::upstream;
+use crate::client::{Client, ask};
+use crate::gateway::{eventually, get_with, start_with};
+use crate::upstream::{answering, upstream};
 use portcullis_config::settings::CredentialPlace;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -38,11 +38,17 @@ async fn one_line_a_request_and_no_key_in_any() {
     // One for the whole process: one for this thread would miss what other tests' threads were the first to log.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let upstream = upstream().await;
+    let endless =
+        answering("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     let gateway = start_with(&[upstream.address, crate::upstream::nobody().await], |setup| {
         setup.routes[0].path = "/api".to_owned();
         setup.routes[0]
             .credentials
             .push(CredentialPlace::Query("key".to_owned()));
+        setup.routes.push(portcullis_config::settings::Route {
+            path: "/events".to_owned(),
+            ..crate::gateway::route(&[endless.address])
+        });
     })
     .await;
     let unknown = portcullis_verify::Secret::generate("sk_test")
@@ -73,9 +79,21 @@ async fn one_line_a_request_and_no_key_in_any() {
         check(&gateway.key, &["outcome=\"allowed\"", "status=200", "key_id=1"]).await;
         check(&unknown, &["outcome=\"key_unknown\"", "status=403"]).await;
     }
+    let revoked = gateway.issue(|_| {});
+    let mut client = Client::connect(gateway.address).await;
+    client.send(get_with(&revoked, "/events", "")).await;
+    client.head().await;
+    gateway.revoke(&revoked);
+    client.rest().await;
+    let is_cut = |line: &str| {
+        ["outcome=\"cut\"", "status=200", "key_id=2"]
+            .iter()
+            .all(|word| line.contains(word))
+    };
+    eventually("a line for what was cut", || lines.text().lines().any(is_cut)).await;
     let text = lines.text();
     assert!(text.contains("an upstream cannot be reached"), "{text}");
-    for key in [&gateway.key, &unknown] {
+    for key in [&gateway.key, &unknown, &revoked] {
         assert!(!text.contains(key.as_str()), "a key is in the log");
     }
 }

@@ -9,6 +9,7 @@ mod upstream;
 mod answers;
 mod connections;
 mod credentials;
+mod cuts;
 mod framing;
 mod headers;
 mod http2;
