@@ -18,8 +18,8 @@ help: ## List the recipes
 run: ## Build and start a working gateway with an app, a key and an upstream; Ctrl-C ends it
 	@.ci/setup run
 	$(call step,build)
-	@cargo build --profile quick --locked --bin portcullis
-	@exec deploy/quickstart.sh $(TARGET_DIR)/quick/portcullis
+	@cargo build --locked --bin portcullis
+	@exec deploy/quickstart.sh $(TARGET_DIR)/debug/portcullis
 
 build: ## Build the release binary
 	@.ci/setup run
