@@ -1,16 +1,23 @@
 //! The promise that a revoked key is dead: after the control API's answer, no request with it is let through, on any
-//! of 64 busy connections, however the key was ended.
+//! of 64 busy connections, however the key was ended; and what is under way with it ends too.
 
 #![expect(clippy::panic, reason = "a test ends where what it needs is not there")]
 
 mod support;
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::control::{Api, Issued};
 use support::upstream::Upstream;
 use support::{PATIENCE, Server, client, route};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
 
 const CONNECTIONS: usize = 64;
 
@@ -260,4 +267,148 @@ async fn a_key_works_from_the_answer_to_its_creation() {
             .status();
         assert_eq!(status.as_u16(), 200);
     }
+}
+
+/// An upstream that does not end by itself: `/socket` is a WebSocket that echoes, everything else an answer that begins and waits
+/// for `go_on`; `/events` says that it is an event stream.
+async fn endless(go_on: &CancellationToken) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let go_on = go_on.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let go_on = go_on.clone();
+            tokio::spawn(async move {
+                // Whoever was cut off is not told how it would have ended.
+                let _ = last(stream, go_on).await;
+            });
+        }
+    });
+    address
+}
+
+async fn last(mut stream: TcpStream, go_on: CancellationToken) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut start = [0; 8];
+    stream.peek(&mut start).await?;
+    if &start == b"GET /soc" {
+        // As far away as a real one: pingora 0.9.1 may take the end of the handshake for the end of the tunnel if the answer is
+        // there before it went on to wait for it.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let mut socket = tokio_tungstenite::accept_async(stream).await?;
+        while let Some(message) = socket.next().await {
+            socket.send(message?).await?;
+        }
+        return Ok(());
+    }
+    let media_type = match &start {
+        b"GET /eve" => "text/event-stream",
+        _ => "text/plain",
+    };
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(b"5\r\nfirst\r\n").await?;
+    go_on.cancelled().await;
+    stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").await?;
+    Ok(())
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn socket(server: &Server, key: &Issued) -> Socket {
+    let mut request = format!("ws://{}/socket", server.proxy)
+        .into_client_request()
+        .expect("a request");
+    let value = key.secret.parse().expect("a value");
+    request.headers_mut().insert("x-api-key", value);
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("upgraded");
+    echoes(&mut socket).await;
+    socket
+}
+
+async fn echoes(socket: &mut Socket) {
+    socket.send("echo".into()).await.expect("sent");
+    let answer = tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time");
+    assert_eq!(answer.expect("open").expect("a message"), "echo".into());
+}
+
+/// Waits until the WebSocket's connection is gone, with nothing more on it.
+async fn is_closed(socket: &mut Socket) {
+    let end = tokio::time::timeout(PATIENCE, socket.next())
+        .await
+        .expect("closed in time");
+    assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+}
+
+/// An answer that has begun.
+async fn answer(server: &Server, path: &str, key: &Issued) -> reqwest::Response {
+    let answer = client().get(server.url(path)).bearer_auth(&key.secret).send().await;
+    let mut answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.chunk().await.expect("a body").expect("a chunk"), "first");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_with_a_revoked_key_is_cut_and_nothing_else() {
+    let upstream = endless(&CancellationToken::new()).await;
+    let server = Server::start(&format!(
+        "[gateway]\ncut_streams_after = \"200ms\"\n{NO_LIMITS}{}",
+        route(upstream, &["api"])
+    ))
+    .await;
+    let api = server.api();
+    api.app("api").await;
+    let (key, other) = (api.key("api").await, api.key("api").await);
+    let mut ended = socket(&server, &key).await;
+    let mut stays = socket(&server, &other).await;
+    let mut events = answer(&server, "/events", &key).await;
+    let mut download = answer(&server, "/download", &key).await;
+    api.revoke("api", &key.id).await;
+    is_closed(&mut ended).await;
+    events.chunk().await.expect_err("cut off, not ended");
+    download.chunk().await.expect_err("cut off, not ended");
+    echoes(&mut stays).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_young_request_with_a_revoked_key_may_finish() {
+    let go_on = CancellationToken::new();
+    let upstream = endless(&go_on).await;
+    let server = Server::start(&format!(
+        "[gateway]\ncut_streams_after = \"1h\"\n{NO_LIMITS}{}",
+        route(upstream, &["api"])
+    ))
+    .await;
+    let api = server.api();
+    api.app("api").await;
+    let key = api.key("api").await;
+    let mut ended = socket(&server, &key).await;
+    let mut events = answer(&server, "/events", &key).await;
+    let download = answer(&server, "/download", &key).await;
+    api.revoke("api", &key.id).await;
+    is_closed(&mut ended).await;
+    events.chunk().await.expect_err("cut off, not ended");
+    go_on.cancel();
+    assert_eq!(download.text().await.expect("a whole body"), "last");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_a_rotated_key_lasts_as_long_as_its_grace() {
+    let upstream = endless(&CancellationToken::new()).await;
+    let server = Server::start(&format!("{NO_LIMITS}{}", route(upstream, &["api"]))).await;
+    let api = server.api();
+    api.app("api").await;
+    let old = api.key("api").await;
+    let mut ended = socket(&server, &old).await;
+    // Read from the machine's clock, as the server does.
+    let clock = portcullis_verify::Clock::system();
+    let before_us = clock.now().wall_us;
+    let fresh = api
+        .rotate("api", &old.id, Some(json!({"grace_period_seconds": 2})))
+        .await;
+    let mut stays = socket(&server, &fresh).await;
+    echoes(&mut ended).await;
+    is_closed(&mut ended).await;
+    assert!(clock.now().wall_us >= before_us + 2_000_000, "closed within its grace");
+    echoes(&mut stays).await;
 }
