@@ -139,12 +139,12 @@ impl Flow {
             }
         };
         let elapsed = Duration::from_micros(clock.now().monotonic_us.saturating_sub(begun.monotonic_us));
-        let (outcome, key) = match &verdict {
-            Ok(Verdict::Allow(permit)) => ("allowed", Some(&permit.key)),
-            Ok(Verdict::Deny(denial)) => (denial.reason.name(), denial.key.as_ref()),
+        let (outcome, key, blocked_rule) = match &verdict {
+            Ok(Verdict::Allow(permit)) => ("allowed", Some(&permit.key), None),
+            Ok(Verdict::Deny(denial)) => (denial.reason.name(), denial.key.as_ref(), denial.blocked_rule()),
             Err(VerifyError::Source(error)) => {
                 tracing::warn!(request_id = %question.request_id, %error, "the decision API could not decide");
-                ("control_unavailable", None)
+                ("control_unavailable", None, None)
             }
         };
         self.metrics().decision(Surface::Authz, outcome, elapsed);
@@ -154,9 +154,10 @@ impl Flow {
                 request_id = %question.request_id,
                 surface = "authz",
                 outcome,
+                blocked_rule,
                 key_id = key.map(|key| key.key_id.0),
-                app_slug = key.map(|key| key.app.slug.as_str()),
-                client_ip = question.address.map(tracing::field::display),
+                app = key.map(|key| key.app.slug.as_str()),
+                client = question.address.map(tracing::field::display),
                 method = %question.method,
                 elapsed_us = elapsed.as_micros(),
                 "decided",

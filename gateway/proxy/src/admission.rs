@@ -160,6 +160,9 @@ impl FlowParts {
             }
             Ok(Verdict::Deny(denial)) => {
                 exchange.outcome = denial.reason.name();
+                if let DenialReason::RateLimited { blocked_rule, .. } = denial.reason {
+                    exchange.blocked_rule = Some(blocked_rule);
+                }
                 let refusal = Refusal::of_denial(&denial, route.challenge);
                 if let (Some(key), Some(charge)) = (&denial.key, &denial.charge) {
                     exchange.rate_limit_headers = rate_limit_headers::of(&key.rules, charge);

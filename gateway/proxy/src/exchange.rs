@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) key: Option<Arc<StoredKey>>,
     /// Where the key stands with its limits.
     pub(crate) rate_limit_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Index in the key's rules of the rule that refused the request.
+    pub(crate) blocked_rule: Option<usize>,
     /// The true reason of how it went: what is logged, and not always what the client is told.
     pub(crate) outcome: &'static str,
     /// Where it stands with its upstreams.
@@ -68,6 +70,7 @@ impl Exchange {
             route: None,
             key: None,
             rate_limit_headers: Vec::new(),
+            blocked_rule: None,
             outcome: "client_left",
             attempts: Attempts::default(),
             body_bytes: 0,
@@ -130,12 +133,20 @@ impl Exchange {
             method = %self.method,
             route = self.route.as_ref().map(|route| &*route.path),
             client = self.client.map(tracing::field::display),
+            app = self.key.as_ref().map(|key| key.app.slug.as_str()),
             key_id = self.key.as_ref().map(|key| key.key_id.0),
             outcome = self.outcome,
+            blocked_rule = self.blocked_rule(),
             status,
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "request"
         );
+    }
+
+    /// The name of the rule that refused the request, as the client is told it.
+    fn blocked_rule(&self) -> Option<&str> {
+        let rule = self.key.as_ref()?.rules.rules.get(self.blocked_rule?)?;
+        Some(&rule.name)
     }
 }
 

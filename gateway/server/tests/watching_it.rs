@@ -219,6 +219,32 @@ async fn a_request_can_be_followed_by_its_id() {
         Some("key_malformed"),
         "the log knows more: {line}"
     );
+
+    // At 3 a.m.: which rule of whom is it?
+    api.scheme(
+        "s",
+        json!([{"unit": "hour", "duration": 1, "max_requests": 1, "mode": "per_key"}]),
+    )
+    .await;
+    api.must(
+        "PATCH",
+        "/api-auth/apps/api",
+        Some(json!({"rate_limit_scheme_slug": "s"})),
+    )
+    .await;
+    for _ in 0..2 {
+        client
+            .get(server.url("/a"))
+            .bearer_auth(&key.secret)
+            .send()
+            .await
+            .expect("an answer");
+    }
+    let line = server.wait_for_log("the limited request", |line| {
+        field(line, "status").as_deref() == Some("429")
+    });
+    assert_eq!(field(&line, "blocked_rule").as_deref(), Some("per_key-3600s"), "{line}");
+    assert_eq!(field(&line, "app").as_deref(), Some("api"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,17 @@ pub struct Denial {
     pub charge: Option<Charge>,
 }
 
+impl Denial {
+    /// The name of the rule that blocks longest, when a limit is why.
+    #[must_use]
+    pub fn blocked_rule(&self) -> Option<&str> {
+        let DenialReason::RateLimited { blocked_rule, .. } = self.reason else {
+            return None;
+        };
+        Some(&self.key.as_ref()?.rules.rules.get(blocked_rule)?.name)
+    }
+}
+
 /// Why a request was denied, in the order in which the checks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenialReason {
