@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::forward::{self, Inbound};
 use crate::route::{Route, RouteTable};
 use crate::watchlist::Watchlist;
-use crate::{failure, reply};
+use crate::{failure, reply, tunnel_socket};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -104,15 +104,19 @@ impl ProxyHttp for Flow {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         let next = match &exchange.route {
             Some(route) => route.upstreams.next(&mut exchange.attempts, self.0.now()).await,
             None => None,
         };
-        next.ok_or_else(|| {
+        let Some(mut peer) = next else {
             self.0.metrics.upstream_error("unreachable");
-            Error::explain(ErrorType::ConnectError, "no upstream of the route can be reached").into_up()
-        })
+            return Err(Error::explain(ErrorType::ConnectError, "no upstream of the route can be reached").into_up());
+        };
+        if session.is_upgrade_req() {
+            tunnel_socket::prepare(&mut peer);
+        }
+        Ok(peer)
     }
 
     async fn upstream_request_filter(

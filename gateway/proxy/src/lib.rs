@@ -29,6 +29,8 @@ mod credential;
 
 mod upstream_pool;
 
+mod tunnel_socket;
+
 mod forward;
 
 mod watchlist;

@@ -428,6 +428,59 @@ async fn large_bodies_arrive_whole() {
     assert_eq!((&seen["method"], &seen["target"]), (&json!("PUT"), &json!("/big")));
 }
 
+/// An upstream next door can grant the upgrade before the proxy has done with the request: the tunnel must not end there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_that_is_granted_at_once_stays_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while !seen.windows(4).any(|w| w == b"\r\n\r\n") {
+                    if stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let granted = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+                let _ = stream.write_all(granted.as_bytes()).await;
+                let (mut reader, mut writer) = stream.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    let server = Server::start(&route(address, &["api"])).await;
+    let api = server.api();
+    api.scheme(
+        "s",
+        json!([{"unit": "second", "duration": 1, "max_requests": 1_000_000}]),
+    )
+    .await;
+    api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
+    let key = api.key("api").await;
+    let mut tunnels = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (to, secret) = (server.proxy, key.secret.clone());
+        tunnels.spawn(async move {
+            for n in 0..60 {
+                let mut stream = TcpStream::connect(to).await.expect("connected");
+                let head = format!(
+                    "GET /socket HTTP/1.1\r\nHost: x\r\nX-API-Key: {secret}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.expect("sent");
+                let mut seen = Vec::new();
+                until(&mut stream, &mut seen, "\r\n\r\n").await;
+                assert!(seen.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&seen));
+                for word in ["first", "second"] {
+                    stream.write_all(word.as_bytes()).await.unwrap_or_else(|e| panic!("tunnel {n}, {word}: {e}"));
+                    until(&mut stream, &mut seen, word).await;
+                }
+            }
+        });
+    }
+    tunnels.join_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websockets_pass_with_a_key_and_do_not_without() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

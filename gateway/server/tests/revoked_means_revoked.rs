@@ -291,9 +291,6 @@ async fn last(mut stream: TcpStream, go_on: CancellationToken) -> Result<(), Box
     let mut start = [0; 8];
     stream.peek(&mut start).await?;
     if &start == b"GET /soc" {
-        // As far away as a real one: pingora 0.9.1 may take the end of the handshake for the end of the tunnel if the answer is
-        // there before it went on to wait for it.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         let mut socket = tokio_tungstenite::accept_async(stream).await?;
         while let Some(message) = socket.next().await {
             socket.send(message?).await?;
