@@ -118,6 +118,7 @@ impl Default for Limits {
             store: "local".to_owned(),
             default_rules: vec![thousand_a_minute],
             counters_max: 1_000_000,
+            legacy_headers: false,
         }
     }
 }

@@ -154,6 +154,8 @@ pub struct Limits {
     pub default_rules: Vec<Rule>,
     /// Most counters kept at once. Default 1 000 000.
     pub counters_max: usize,
+    /// Answers tell of limits in `X-RateLimit-*` headers too. Default false.
+    pub legacy_headers: bool,
 }
 
 /// `[cache]`: the hot key cache.

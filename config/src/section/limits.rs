@@ -42,6 +42,7 @@ pub(crate) fn read(section: &mut Reader<'_>, limits: &mut Limits) {
     section.read("counters_max", &mut limits.counters_max, |field| {
         field.integer(1..=ENTRIES_MAX)
     });
+    section.read("legacy_headers", &mut limits.legacy_headers, |field| field.boolean());
 }
 
 /// The store's URL may hold a password: it is not quoted.

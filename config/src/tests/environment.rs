@@ -38,6 +38,7 @@ fn text_takes_the_type_of_its_setting() {
         ("PORTCULLIS__GATEWAY__HEADER_BYTES_MAX", "16KiB"),
         ("PORTCULLIS__GATEWAY__URI_BYTES_MAX", "2048"),
         ("PORTCULLIS__GATEWAY__CONTROL_TOKEN", "12345"),
+        ("PORTCULLIS__LIMITS__LEGACY_HEADERS", "true"),
         ("PORTCULLIS__LOG__LEVEL", "debug"),
         ("PORTCULLIS_BOOTSTRAP_TOKEN", "is no setting"),
         ("PATH", "neither"),
@@ -49,6 +50,7 @@ fn text_takes_the_type_of_its_setting() {
     );
     assert_eq!((gateway.header_bytes_max, gateway.uri_bytes_max), (16_384, 2_048));
     assert_eq!(gateway.control_token.unwrap().0, "12345");
+    assert!(read.limits.legacy_headers);
     assert_eq!(read.log.level, "debug");
 }
 

@@ -99,6 +99,7 @@ fn wrong_types_are_named() {
         "must be a list: [ … ], not a string",
     );
     check_value("gateway", "preload = \"yes\"", "must be true or false, not a string");
+    check_value("limits", "legacy_headers = 1", "must be true or false, not an integer");
     check_value(
         "gateway",
         "workers = 1.5",

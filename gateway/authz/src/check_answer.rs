@@ -18,10 +18,17 @@ mod tests;
 /// The one type of principal that there is.
 const PRINCIPAL_TYPE: &str = "api_key";
 
-/// The answer for a verdict.
-pub(crate) fn of(verdict: &Verdict, request_id: &RequestId) -> Answer {
+/// The answer for a verdict. `legacy_headers`: `headers` tells of limits in `X-RateLimit-*` too.
+pub(crate) fn of(verdict: &Verdict, request_id: &RequestId, legacy_headers: bool) -> Answer {
     match verdict {
-        Verdict::Allow(permit) => decided(request_id, &permit.key, None, Some(&permit.charge), None),
+        Verdict::Allow(permit) => decided(
+            request_id,
+            &permit.key,
+            None,
+            Some(&permit.charge),
+            None,
+            legacy_headers,
+        ),
         Verdict::Deny(denial) => {
             // The clients' enum knows two reasons; a resource is denied for want of a right to it.
             let (reason, rule) = match denial.reason {
@@ -38,7 +45,14 @@ pub(crate) fn of(verdict: &Verdict, request_id: &RequestId) -> Answer {
                 | DenialReason::AppNotAllowed => return refuse::answer(&refuse::denied(denial), request_id),
             };
             match &denial.key {
-                Some(key) => decided(request_id, key, Some(reason), denial.charge.as_ref(), rule),
+                Some(key) => decided(
+                    request_id,
+                    key,
+                    Some(reason),
+                    denial.charge.as_ref(),
+                    rule,
+                    legacy_headers,
+                ),
                 // Nobody to answer about: the engine names the key with each of these.
                 None => refuse::answer(&refuse::denied(denial), request_id),
             }
@@ -52,9 +66,10 @@ fn decided(
     reason: Option<&'static str>,
     charge: Option<&Charge>,
     blocked_rule: Option<usize>,
+    legacy_headers: bool,
 ) -> Answer {
     let rate_limit = charge
-        .map(|charge| rate_limit_headers::of(&key.rules, charge))
+        .map(|charge| rate_limit_headers::of(&key.rules, charge, legacy_headers))
         .unwrap_or_default();
     let body = Body {
         request_id: request_id.as_str(),
@@ -201,6 +216,9 @@ fn spelled(name: &HeaderName) -> &str {
         "x-wacht-metadata" => "X-Wacht-Metadata",
         "ratelimit-policy" => "RateLimit-Policy",
         "ratelimit" => "RateLimit",
+        "x-ratelimit-limit" => "X-RateLimit-Limit",
+        "x-ratelimit-remaining" => "X-RateLimit-Remaining",
+        "x-ratelimit-reset" => "X-RateLimit-Reset",
         "retry-after" => "Retry-After",
         other => other,
     }

@@ -145,6 +145,7 @@ pub(crate) struct Setup {
     pub(crate) connections_max: usize,
     pub(crate) drain_timeout: Duration,
     pub(crate) failure_burst: u32,
+    pub(crate) legacy_headers: bool,
 }
 
 impl Default for Setup {
@@ -157,6 +158,7 @@ impl Default for Setup {
             connections_max: 100,
             drain_timeout: Duration::from_secs(30),
             failure_burst: 50,
+            legacy_headers: false,
         }
     }
 }
@@ -203,6 +205,7 @@ impl Setup {
             apps: self.apps,
             body_bytes_max: self.body_bytes_max,
             trusted_proxies: self.trusted_proxies,
+            legacy_headers: self.legacy_headers,
             log_requests: true,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

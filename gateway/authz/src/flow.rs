@@ -66,6 +66,11 @@ impl Flow {
         &self.parts.metrics
     }
 
+    /// Whether limits are told of in `X-RateLimit-*` headers too.
+    pub(crate) fn legacy_headers(&self) -> bool {
+        self.parts.legacy_headers
+    }
+
     /// Answers one request from the TCP peer `peer`.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         let _in_flight = self.metrics().request_in_flight();
@@ -108,7 +113,7 @@ impl Flow {
             permissions: check.permissions.clone(),
         };
         match self.decide(question).await {
-            Ok(verdict) => check_answer::of(&verdict, request_id),
+            Ok(verdict) => check_answer::of(&verdict, request_id, self.legacy_headers()),
             Err(error) => refuse::answer(&Refusal::of_error(&error), request_id),
         }
     }

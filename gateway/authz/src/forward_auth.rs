@@ -51,34 +51,34 @@ async fn decide(flow: &Flow, request_id: &RequestId, peer: IpAddr, request: &Req
         permissions: Vec::new(),
     };
     match flow.decide(question).await {
-        Ok(Verdict::Allow(permit)) => allowed(&permit),
-        Ok(Verdict::Deny(denial)) => denied(&denial, request_id),
+        Ok(Verdict::Allow(permit)) => allowed(flow, &permit),
+        Ok(Verdict::Deny(denial)) => denied(flow, &denial, request_id),
         Err(error) => refuse::answer(&Refusal::of_error(&error), request_id),
     }
 }
 
-fn allowed(permit: &Permit) -> Answer {
+fn allowed(flow: &Flow, permit: &Permit) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     answer
         .headers_mut()
         .extend(identity_headers::of(&permit.key).iter().cloned());
-    set_limits(&mut answer, &permit.key.rules, &permit.charge);
+    set_limits(flow, &mut answer, &permit.key.rules, &permit.charge);
     answer
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
-fn denied(denial: &Denial, request_id: &RequestId) -> Answer {
+fn denied(flow: &Flow, denial: &Denial, request_id: &RequestId) -> Answer {
     let mut answer = refuse::answer(&refuse::denied(denial), request_id);
     if let (Some(key), Some(charge)) = (&denial.key, &denial.charge) {
-        set_limits(&mut answer, &key.rules, charge);
+        set_limits(flow, &mut answer, &key.rules, charge);
     }
     answer
 }
 
-fn set_limits(answer: &mut Answer, rules: &RuleSet, charge: &Charge) {
-    for (name, value) in rate_limit_headers::of(rules, charge) {
+fn set_limits(flow: &Flow, answer: &mut Answer, rules: &RuleSet, charge: &Charge) {
+    for (name, value) in rate_limit_headers::of(rules, charge, flow.legacy_headers()) {
         answer.headers_mut().insert(name, value);
     }
 }

@@ -36,6 +36,8 @@ pub struct AuthzParts {
     pub body_bytes_max: usize,
     /// Peers whose forwarding headers and request ids are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether limits are told of in `X-RateLimit-*` headers too.
+    pub legacy_headers: bool,
     /// Whether each decision is logged.
     pub log_requests: bool,
 }

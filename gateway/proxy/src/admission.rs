@@ -9,15 +9,15 @@ use crate::flow::FlowParts;
 use crate::framing::{self, Upgrade};
 use crate::route::Route;
 use crate::{credential, reply};
-use http::Version;
 use http::header::UPGRADE;
+use http::{HeaderName, HeaderValue, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use portcullis_config::settings;
 use portcullis_http::{Refusal, RequestPath, client_address, rate_limit_headers, request_id};
 use portcullis_record::Surface;
-use portcullis_verify::{Denial, DenialReason, Verdict, VerifyError, VerifyRequest};
+use portcullis_verify::{Charge, Denial, DenialReason, StoredKey, Verdict, VerifyError, VerifyRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,7 +153,7 @@ impl FlowParts {
         match verdict {
             Ok(Verdict::Allow(permit)) => {
                 exchange.outcome = "allowed";
-                exchange.rate_limit_headers = rate_limit_headers::of(&permit.key.rules, &permit.charge);
+                exchange.rate_limit_headers = self.rate_limit_headers(&permit.key, &permit.charge);
                 exchange.watch(permit.hash, route);
                 exchange.key = Some(permit.key);
                 Ok(())
@@ -165,7 +165,7 @@ impl FlowParts {
                 }
                 let refusal = Refusal::of_denial(&denial, route.challenge);
                 if let (Some(key), Some(charge)) = (&denial.key, &denial.charge) {
-                    exchange.rate_limit_headers = rate_limit_headers::of(&key.rules, charge);
+                    exchange.rate_limit_headers = self.rate_limit_headers(key, charge);
                 }
                 exchange.key = denial.key;
                 Err(refusal)
@@ -177,6 +177,10 @@ impl FlowParts {
                 Err(refusal)
             }
         }
+    }
+
+    fn rate_limit_headers(&self, key: &StoredKey, charge: &Charge) -> Vec<(HeaderName, HeaderValue)> {
+        rate_limit_headers::of(&key.rules, charge, self.legacy_headers)
     }
 
     /// Notes a refusal that no decision was needed for.

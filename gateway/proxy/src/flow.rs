@@ -47,6 +47,8 @@ pub(crate) struct FlowParts {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Bounds of a request.
     pub(crate) limits: RequestLimits,
+    /// Tell of limits in `X-RateLimit-*` headers too.
+    pub(crate) legacy_headers: bool,
     /// Log every request.
     pub(crate) log_requests: bool,
     /// The gateway is draining: connections are not kept.

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TE, TRAI
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use portcullis_http::identity_headers;
+use portcullis_http::{identity_headers, rate_limit_headers};
 use std::net::IpAddr;
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ pub(crate) fn response(upstream: &mut ResponseHeader, exchange: &Exchange, versi
         let theirs: Vec<HeaderName> = upstream
             .headers
             .keys()
-            .filter(|name| name.as_str().starts_with("ratelimit"))
+            .filter(|name| rate_limit_headers::contradicts(&exchange.rate_limit_headers, name))
             .cloned()
             .collect();
         for name in theirs {

@@ -43,6 +43,8 @@ pub struct ProxyParts {
     pub verifier: Arc<Verifier>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// Tell of limits in `X-RateLimit-*` headers too.
+    pub legacy_headers: bool,
     /// Log every request.
     pub log_requests: bool,
 }
@@ -94,6 +96,7 @@ impl Proxy {
             routes,
             verifier,
             metrics,
+            legacy_headers,
             log_requests,
         } = parts;
         // pingora reads them too, and panics where it fails.
@@ -109,6 +112,7 @@ impl Proxy {
             metrics,
             trusted_proxies: gateway.trusted_proxies.clone(),
             limits: RequestLimits::from(&gateway),
+            legacy_headers,
             log_requests,
             draining: AtomicBool::new(false),
             exchanges: TaskTracker::new(),

@@ -120,6 +120,7 @@ pub(crate) async fn proxy(settings: &Settings, engine: &Engine, metrics: &Arc<Me
         routes,
         verifier: Arc::clone(&engine.verifier),
         metrics: Arc::clone(metrics),
+        legacy_headers: settings.limits.legacy_headers,
         log_requests: settings.log.requests,
     })?)
 }
@@ -136,6 +137,7 @@ pub(crate) async fn authz(settings: &Settings, engine: &Engine, metrics: &Arc<Me
         },
         body_bytes_max: settings.authz.body_bytes_max,
         trusted_proxies: settings.gateway.trusted_proxies.clone(),
+        legacy_headers: settings.limits.legacy_headers,
         log_requests: settings.log.requests,
     })
 }

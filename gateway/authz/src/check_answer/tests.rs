@@ -243,6 +243,38 @@ async fn a_used_up_limit_says_which_and_until_when() {
 }
 
 #[tokio::test]
+async fn the_older_headers_are_told_where_they_are_asked_for() {
+    const OLD: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+    for legacy_headers in [false, true] {
+        let setup = Setup {
+            legacy_headers,
+            ..Setup::default()
+        };
+        let api = setup.start().await;
+        let short = Rule {
+            unit: Unit::Millisecond,
+            duration: 500,
+            ..per_key(2)
+        };
+        let secret = api.keys.issue(limited(vec![per_key(50), short]));
+        let check = async |remaining: u32, retry_after: Value| {
+            let answer = api.check(&asked(&secret)).await.json();
+            assert_eq!(answer["retry_after"], retry_after, "{answer}");
+            let told = OLD.map(|name| answer["headers"][name].clone());
+            let expect = match legacy_headers {
+                true => [json!("2"), json!(remaining.to_string()), json!("1")],
+                false => [Value::Null, Value::Null, Value::Null],
+            };
+            assert_eq!(told, expect, "{answer}");
+        };
+        // The window of half a second is the tightest.
+        check(1, Value::Null).await;
+        check(0, Value::Null).await;
+        check(0, json!(1)).await;
+    }
+}
+
+#[tokio::test]
 async fn addresses_count_when_they_are_told() {
     let api = Setup::default().start().await;
     let secret = api.keys.issue(limited(vec![per_ip(1)]));

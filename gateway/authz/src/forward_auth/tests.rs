@@ -162,6 +162,31 @@ async fn a_spent_limit_is_told_as_headers_too() {
 }
 
 #[tokio::test]
+async fn the_older_headers_are_sent_where_they_are_asked_for() {
+    for legacy_headers in [false, true] {
+        let setup = Setup {
+            legacy_headers,
+            ..Setup::default()
+        };
+        let api = setup.start().await;
+        let secret = api.keys.issue(|key| {
+            key.scheme = Some(SchemeRecord {
+                id: SchemeId(9),
+                rules: vec![per_key(1_000), per_ip(1)],
+            })
+        });
+        for status in [200, 429] {
+            let reply = get(&api, &secret, &[TARGET]).await;
+            assert_eq!(reply.status, status);
+            let told = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+            let told = told.map(|name| reply.header(name));
+            let expect = [Some("1"), Some("0"), Some("60")];
+            assert_eq!(told, if legacy_headers { expect } else { [None; 3] });
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_clients_address_is_believed_from_a_trusted_proxy_only() {
     let limit = |api: &Api| {
         api.keys.issue(|key| {

@@ -28,14 +28,14 @@ fn state(rule: usize, remaining: u32, grows_in_us: u64) -> RuleState {
     }
 }
 
-fn admitted(states: &[RuleState]) -> Charge {
+pub(super) fn admitted(states: &[RuleState]) -> Charge {
     Charge {
         outcome: ChargeOutcome::Admitted,
         states: states.iter().copied().collect(),
     }
 }
 
-fn refused(retry_after_us: u64, states: &[RuleState]) -> Charge {
+pub(super) fn refused(retry_after_us: u64, states: &[RuleState]) -> Charge {
     let outcome = ChargeOutcome::Refused {
         blocked_rule: 0,
         retry_after_us,
@@ -47,7 +47,7 @@ fn refused(retry_after_us: u64, states: &[RuleState]) -> Charge {
 }
 
 /// Every member of a header, read back by the structured-field parser: name and parameters.
-fn members(value: &HeaderValue) -> Vec<(String, Vec<(String, i64)>)> {
+pub(super) fn members(value: &HeaderValue) -> Vec<(String, Vec<(String, i64)>)> {
     let list: List = Parser::new(value.as_bytes()).parse().unwrap();
     let member = |entry: ListEntry| {
         let ListEntry::Item(Item {
@@ -69,7 +69,7 @@ fn members(value: &HeaderValue) -> Vec<(String, Vec<(String, i64)>)> {
 }
 
 fn check(rules: &RuleSet, charge: &Charge, expect: &[(&str, &str)]) {
-    let headers = of(rules, charge);
+    let headers = of(rules, charge, false);
     let found: Vec<_> = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
@@ -119,7 +119,7 @@ fn windows_are_whole_seconds() {
         ("per_key-calendar_month", Window::CalendarMonth),
     ]);
     let states: Vec<_> = (0..5).map(|rule| state(rule, 1, 2 * SECOND_US)).collect();
-    let headers = of(&all, &admitted(&states));
+    let headers = of(&all, &admitted(&states), false);
     let windows: Vec<_> = members(&headers[0].1)
         .into_iter()
         .map(|(name, parameters)| (name, parameters[1].1))
@@ -185,6 +185,109 @@ fn retry_after_is_never_too_early() {
 }
 
 #[test]
+fn a_refusal_tells_no_wait_that_is_later_than_its_retry_after() {
+    let two = rules(&[
+        ("a-1s", Window::Rolling { us: SECOND_US }),
+        ("b-3600s", Window::Rolling { us: 3_600 * SECOND_US }),
+    ]);
+    let states = [state(0, 0, SECOND_US), state(1, 7, 1_800 * SECOND_US)];
+    let policy = ("ratelimit-policy", r#""a-1s";q=100;w=1, "b-3600s";q=100;w=3600"#);
+    check(
+        &two,
+        &refused(SECOND_US, &states),
+        &[
+            policy,
+            ("ratelimit", r#""a-1s";r=0;t=1, "b-3600s";r=7"#),
+            ("retry-after", "1"),
+        ],
+    );
+    // An admission has no moment to contradict.
+    check(
+        &two,
+        &admitted(&states),
+        &[policy, ("ratelimit", r#""a-1s";r=0;t=1, "b-3600s";r=7;t=1800"#)],
+    );
+}
+
+#[test]
+fn the_older_headers_tell_of_the_tightest_rule() {
+    let three = rules(&[
+        ("a-500ms", Window::Rolling { us: 500_000 }),
+        ("b-60s", Window::Rolling { us: MINUTE_US }),
+        ("c-3600s", Window::Rolling { us: 60 * MINUTE_US }),
+    ]);
+    let check = |charge: &Charge, expect: Option<[&str; 3]>| {
+        let headers = of(&three, charge, true);
+        let value = |name: HeaderName| {
+            headers
+                .iter()
+                .find(|(found, _)| *found == name)
+                .map(|(_, value)| value.to_str().unwrap())
+        };
+        let found = [X_RATE_LIMIT_LIMIT, X_RATE_LIMIT_REMAINING, X_RATE_LIMIT_RESET].map(value);
+        assert_eq!(found, [0, 1, 2].map(|at| expect.map(|expect| expect[at])), "{charge:?}");
+        // They come beside the others and change nothing about them.
+        let others: Vec<_> = headers
+            .into_iter()
+            .filter(|(name, _)| !name.as_str().starts_with("x-"))
+            .collect();
+        assert_eq!(others, of(&three, charge, false));
+    };
+    let limited = |limit, state| RuleState { limit, ..state };
+    // The fewest left, wherever it stands.
+    check(
+        &admitted(&[state(0, 9, 1), limited(50, state(1, 3, 16_100_000)), state(2, 4, 7)]),
+        Some(["50", "3", "17"]),
+    );
+    // Among equals the longer wait.
+    check(
+        &admitted(&[state(1, 3, 16_100_000), limited(70, state(2, 3, 100 * SECOND_US))]),
+        Some(["70", "3", "100"]),
+    );
+    // A window below a second counts, and a part of a second is one.
+    check(
+        &admitted(&[limited(5, state(0, 1, 400_000)), state(1, 3, SECOND_US)]),
+        Some(["5", "1", "1"]),
+    );
+    // Nothing used is nothing to wait for.
+    check(&admitted(&[state(1, 100, 0)]), Some(["100", "100", "0"]));
+    // Refused: the rule that refused longest, and the moment that `Retry-After` names.
+    check(
+        &refused(
+            30 * SECOND_US,
+            &[
+                state(0, 0, 100_000),
+                limited(60, state(1, 0, 30 * SECOND_US)),
+                state(2, 1, MINUTE_US * 50),
+            ],
+        ),
+        Some(["60", "0", "30"]),
+    );
+    check(&admitted(&[]), None);
+    check(&admitted(&[state(9, 3, 0)]), None);
+}
+
+#[test]
+fn what_would_stand_beside_ours_and_contradict_them() {
+    let rules = rules(&[("per_key-60s", Window::Rolling { us: MINUTE_US })]);
+    let charge = admitted(&[state(0, 1, 1)]);
+    let (draft, both) = (of(&rules, &charge, false), of(&rules, &charge, true));
+    let check = |name: &'static str, expect: [bool; 3]| {
+        let name = HeaderName::from_static(name);
+        let found = [&[], &*draft, &*both].map(|ours| contradicts(ours, &name));
+        assert_eq!(found, expect, "{name}, with none of ours, the draft's, both");
+    };
+    check("ratelimit", [false, true, true]);
+    check("ratelimit-policy", [false, true, true]);
+    check("ratelimit-remaining", [false, true, true]);
+    check("x-ratelimit-limit", [false, false, true]);
+    check("x-ratelimit-reset", [false, false, true]);
+    check("x-ratelimit-limit-day", [false, false, true]);
+    check("x-rate", [false, false, false]);
+    check("retry-after", [false, false, false]);
+}
+
+#[test]
 fn extreme_numbers_still_parse() {
     let rules = rules(&[(
         "per_key-30d",
@@ -198,7 +301,7 @@ fn extreme_numbers_still_parse() {
         remaining: u32::MAX,
         grows_in_us: u64::MAX,
     };
-    let headers = of(&rules, &refused(u64::MAX, &[extreme]));
+    let headers = of(&rules, &refused(u64::MAX, &[extreme]), false);
     assert_eq!(
         members(&headers[0].1)[0].1,
         [("q".to_owned(), 4_294_967_295), ("w".to_owned(), 2_592_000)]

@@ -84,6 +84,7 @@ pub(crate) struct Setup {
     pub(crate) gateway: settings::Gateway,
     pub(crate) routes: Vec<Route>,
     pub(crate) allowance: u32,
+    pub(crate) legacy_headers: bool,
 }
 
 /// A running gateway. Dropping it stops it.
@@ -127,6 +128,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
         gateway,
         routes: vec![route(upstreams)],
         allowance: LIMIT,
+        legacy_headers: false,
     };
     adjust(&mut setup);
 
@@ -172,6 +174,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
             .collect(),
         verifier: Arc::clone(&verifier),
         metrics: Arc::clone(&metrics),
+        legacy_headers: setup.legacy_headers,
         log_requests: true,
     })
     .unwrap();
