@@ -616,19 +616,7 @@ async fn a_flood_of_unknown_keys_from_one_address_is_throttled_and_a_good_key_be
         "a neighbour with a known key is not shut out"
     );
     assert_eq!(world.upstream.count(), 2);
-    // A key that this process has not seen yet cannot be told from a guess without a look-up.
-    let fresh = world.server.api().key("api").await;
-    let ask = async |address: &str| {
-        let check = json!({"principal": {"type": "api_key", "value": fresh.secret}, "resource": "/", "method": "GET",
-            "client_ip": address});
-        let request = client
-            .post(format!("http://{}/v1/authz/check", world.server.authz))
-            .json(&check);
-        request.send().await.expect("an answer").status().as_u16()
-    };
-    assert_eq!(ask("127.0.0.1").await, 429);
-    assert_eq!(ask("192.0.2.1").await, 200, "from elsewhere it opens");
-    assert_eq!(ask("127.0.0.1").await, 200, "and once it is known, from there too");
+    // How keys fare there that are not in memory yet is another promise: a_bad_neighbour_shuts_nobody_out.
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,11 +2,14 @@
 //!
 //! Asked only when a look-up would have to leave the cache, and charged only when the answer was that there is no such key: good
 //! keys never spend anything, and a key remembered as unknown is answered from memory, unasked and uncharged, because it costs
-//! the source nothing. Called by [`crate::verifier`] only.
+//! the source nothing. It knows addresses and no keys: which keys pass even so is [`source_gate`]'s to say. Called by it, and by the
+//! control API for its tokens.
 //!
 //! Memory is bounded: an address gets an entry with its first failure and loses it when the failure is forgotten. When there are
 //! as many entries as there may be, further addresses share hashed ones, which is stricter for them and never laxer.
 
+mod fingerprints;
+pub(crate) mod source_gate;
 #[cfg(test)]
 mod tests;
 

@@ -4,17 +4,20 @@
 //! Knows nothing of routes or HTTP: callers say what they require.
 
 #[cfg(test)]
+mod neighbour_tests;
+#[cfg(test)]
 mod revocation_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::decide::{decide, is_dead, may_go_on};
-use crate::failure_throttle::{FailureSettings, FailureThrottle};
+use crate::failure_throttle::FailureSettings;
+use crate::failure_throttle::source_gate::SourceGate;
 use crate::lookup::{CacheSettings, Found, Lookup};
 use crate::{
-    Change, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId, KeyHash, KeySource,
-    Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey, Verdict, VerifyError,
-    Version,
+    Change, ChangeKind, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId, KeyHash,
+    KeySource, Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey, Verdict,
+    VerifyError, Version,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,7 +94,7 @@ pub struct CacheStats {
 pub struct Verifier {
     clock: Clock,
     lookup: Arc<Lookup>,
-    failures: FailureThrottle,
+    gate: SourceGate,
     limiter: Arc<dyn Limiter>,
 }
 
@@ -106,7 +109,7 @@ impl Verifier {
                 parts.default_rules,
                 parts.clock.clone(),
             )),
-            failures: FailureThrottle::new(parts.failures, parts.clock.clone()),
+            gate: SourceGate::new(parts.failures, parts.clock.clone()),
             limiter: parts.limiter,
             clock: parts.clock,
         }
@@ -125,12 +128,13 @@ impl Verifier {
         if let Some(found) = self.lookup.held(&hash, now) {
             return Ok(self.judge(found, &hash, request, now));
         }
-        if let Err(retry_after_us) = self.failures.check(request.address) {
-            return Ok(refuse(DenialReason::TooManyFailures { retry_after_us }));
-        }
+        let leave = match self.gate.ask(request.address, &hash) {
+            Ok(leave) => leave,
+            Err(retry_after_us) => return Ok(refuse(DenialReason::TooManyFailures { retry_after_us })),
+        };
         let found = self.fill(&hash).await?;
         if let Found::Unknown = found {
-            self.failures.record_failure(request.address);
+            leave.failed(&hash);
         }
         // Time has passed at the source: a key may have expired meanwhile.
         Ok(self.judge(found, &hash, request, self.clock.now()))
@@ -226,13 +230,20 @@ impl Verifier {
 
     /// Boxed, so that the future of a request whose key is in memory stays small.
     async fn fill(&self, hash: &KeyHash) -> Result<Found, SourceError> {
-        Box::pin(self.lookup.fill(hash)).await
+        let found = Box::pin(self.lookup.fill(hash)).await?;
+        if let Found::Known(_) = found {
+            self.gate.has(hash);
+        }
+        Ok(found)
     }
 
     /// Forgets what a change made outdated: once this returns, no request is decided by what was before it.
     ///
     /// Changes come in the order of the log, from one caller; one that was applied before may come again.
     pub fn apply(&self, change: &Change) {
+        if let ChangeKind::KeyCreated(hash) | ChangeKind::KeyChanged(hash) = &change.kind {
+            self.gate.has(hash);
+        }
         self.lookup.apply(change);
     }
 
@@ -253,7 +264,7 @@ impl Verifier {
             misses: lookup.misses,
             fills: lookup.fills,
             fill_errors: lookup.fill_errors,
-            throttled_addresses: self.failures.addresses(),
+            throttled_addresses: self.gate.addresses(),
         }
     }
 
@@ -266,7 +277,7 @@ impl Verifier {
     /// Housekeeping that no request should pay for. To be called about once a second.
     pub fn sweep(&self) {
         self.lookup.sweep();
-        self.failures.sweep();
+        self.gate.sweep();
     }
 }
 
