@@ -21,10 +21,15 @@ struct World {
 
 impl World {
     async fn new() -> World {
+        World::with("").await
+    }
+
+    /// One with further settings.
+    async fn with(settings: &str) -> World {
         let upstream = Upstream::start().await;
         // The tests play clients at many addresses, as a trusted load balancer would report them.
         let config = format!(
-            "[gateway]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+            "[gateway]\ntrusted_proxies = [\"127.0.0.1\"]\n{settings}{}",
             route(upstream.address, &["api", "other"])
         );
         World {
@@ -321,4 +326,91 @@ async fn neither_a_rotation_nor_an_edit_hands_out_a_fresh_budget() {
         2,
         "raising a limit by two gives two more"
     );
+}
+
+/// The numbers of the older headers: limit, remaining, reset.
+type Old = [Option<u64>; 3];
+
+fn old(header: impl Fn(&str) -> Option<String>) -> Old {
+    ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
+        .map(|name| header(name).map(|value| value.parse().expect("a whole number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_the_older_headers_are_told_of_the_tightest_rule_on_every_surface() {
+    let rules = json!([
+        {"unit": "hour", "duration": 1, "max_requests": 100, "mode": "per_app"},
+        {"unit": "hour", "duration": 2, "max_requests": 3, "mode": "per_key"},
+    ]);
+    for is_on in [true, false] {
+        let world = World::with(if is_on { "[limits]\nlegacy_headers = true\n" } else { "" }).await;
+        let api = world.server.api();
+        api.scheme("s", rules.clone()).await;
+        api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
+        let key = api.key("api").await;
+        // A whole second may pass while a test runs, or several on a busy machine.
+        let check = |found: Old, remaining: u64, retry_after: Option<u64>, surface: &str| {
+            let [limit, left, Some(reset)] = found else {
+                assert!(!is_on && found == [None; 3], "{surface}: {found:?}");
+                return;
+            };
+            assert!(is_on, "{surface}: {found:?}");
+            assert_eq!((limit, left), (Some(3), Some(remaining)), "{surface}");
+            // Stamps of long windows are coarser than a microsecond and rounded up: that may be a second more.
+            assert!((7_000..=7_201).contains(&reset), "{surface}: {reset}");
+            assert!(retry_after.is_none_or(|seconds| seconds == reset), "{surface}: {reset}");
+        };
+        let of_answer = |answer: &reqwest::Response| {
+            old(|name| Some(answer.headers().get(name)?.to_str().expect("ASCII").to_owned()))
+        };
+        let retry_after = |answer: &reqwest::Response| {
+            let value = answer.headers().get("retry-after")?;
+            value.to_str().expect("ASCII").parse().ok()
+        };
+
+        let admitted = world.send(&key, "10.0.0.1", "/").await;
+        assert_eq!(admitted.status().as_u16(), 200);
+        assert!(
+            admitted.headers().contains_key("ratelimit"),
+            "the others are sent as ever"
+        );
+        check(of_answer(&admitted), 2, None, "proxy");
+
+        let forward_auth = async || {
+            let request = world
+                .client
+                .get(format!("http://{}/v1/forward-auth", world.server.authz));
+            let request = request
+                .header("x-forwarded-uri", "/")
+                .header("x-forwarded-method", "GET");
+            request.bearer_auth(&key.secret).send().await.expect("an answer")
+        };
+        let asked = forward_auth().await;
+        assert_eq!(asked.status().as_u16(), 200);
+        check(of_answer(&asked), 1, None, "forward-auth");
+
+        let decide = async || {
+            let body = json!({"principal": {"type": "api_key", "value": key.secret}, "resource": "/", "method": "GET"});
+            let request = world
+                .client
+                .post(format!("http://{}/v1/authz/check", world.server.authz));
+            let answer = request.json(&body).send().await.expect("an answer");
+            answer.json::<Value>().await.expect("JSON")
+        };
+        let of_decision = |answer: &Value| old(|name| Some(answer["headers"][name].as_str()?.to_owned()));
+        let decided = decide().await;
+        assert_eq!(decided["allowed"], true, "{decided}");
+        check(of_decision(&decided), 0, None, "decision API");
+
+        let refused = world.send(&key, "10.0.0.1", "/").await;
+        assert_eq!(refused.status().as_u16(), 429);
+        check(of_answer(&refused), 0, retry_after(&refused), "proxy, refused");
+        let asked = forward_auth().await;
+        assert_eq!(asked.status().as_u16(), 429);
+        check(of_answer(&asked), 0, retry_after(&asked), "forward-auth, refused");
+        let decided = decide().await;
+        assert_eq!(decided["reason"], "rate_limited", "{decided}");
+        let wait = decided["retry_after"].as_u64();
+        check(of_decision(&decided), 0, wait, "decision API, refused");
+    }
 }
