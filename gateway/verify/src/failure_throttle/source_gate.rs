@@ -35,6 +35,8 @@ const KNOWN_KEYS: usize = 1 << 18;
 const TURNED_AWAY: usize = 1 << 16;
 /// The second allowance is this part of the first.
 const SECOND_PART: u32 = 4;
+/// When a second try is asked for: it could be made at once, but a client in a tight loop should not be told so.
+const SECOND_TRY_US: u64 = 1_000_000;
 /// Places in which repeats under way are counted; addresses that share one share its bound.
 const UNDER_WAY: usize = 1024;
 
@@ -94,17 +96,17 @@ impl SourceGate {
         }
         let subject = Subject::of(client);
         let question = (Some(subject), hash.0);
-        if !self.turned_away.contains(&question) {
-            self.turned_away.insert(&question);
-            return Err(wait_us);
-        }
         if self.turned_away.contains(&absent(hash)) {
             return Err(wait_us);
         }
-        match self.second.check(address).ok().and_then(|()| self.set_out(subject)) {
-            Some(under_way) => Ok(leave(Some(under_way))),
-            None => Err(wait_us),
+        let second = self.second.check(address);
+        if !self.turned_away.contains(&question) {
+            self.turned_away.insert(&question);
+            return Err(wait_us.min(second.err().unwrap_or(SECOND_TRY_US)));
         }
+        second.map_err(|second_us| wait_us.min(second_us))?;
+        let under_way = self.set_out(subject).ok_or(wait_us.min(SECOND_TRY_US))?;
+        Ok(leave(Some(under_way)))
     }
 
     /// Notes that the source has a key with this hash.

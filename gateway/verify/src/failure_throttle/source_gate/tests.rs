@@ -72,6 +72,35 @@ fn a_key_comes_through_at_its_second_try_however_fast_a_neighbour_guesses() {
     // The clock stood still all the while: no allowance has come back.
 }
 
+/// However long the first allowance takes to come back.
+#[test]
+fn who_is_turned_away_is_told_when_a_try_may_help() {
+    let (gate, hand) = gate(FailureSettings {
+        per_minute: 1,
+        ..SETTINGS
+    });
+    let home = address("192.0.2.1");
+    exhaust(&gate, home);
+    assert_eq!(gate.ask(home, &key(1)).err(), Some(SECOND_US), "a second try");
+    assert!(gate.ask(home, &key(1)).is_ok());
+    // A neighbour who repeats himself takes the second allowance too.
+    (1..60).for_each(|number| {
+        guess(&gate, home, &key(number << 20));
+        guess(&gate, home, &key(number << 20));
+    });
+    hand.advance_us(SECOND_US);
+    for _ in 0..2 {
+        assert_eq!(gate.ask(home, &key(2)).err(), Some(59 * SECOND_US));
+    }
+    assert_eq!(
+        gate.ask(home, &key(1 << 20)).err(),
+        Some(59 * SECOND_US),
+        "there is no such key"
+    );
+    hand.advance_us(59 * SECOND_US);
+    assert!(gate.ask(home, &key(2)).is_ok());
+}
+
 #[test]
 fn a_second_try_is_one_from_the_same_place() {
     #[track_caller]
@@ -105,6 +134,22 @@ fn what_the_source_is_known_to_have_passes_until_it_is_gone() {
     }
     assert!(guess(&gate, home, &key(1)), "the source has lost it");
     assert!(!guess(&gate, home, &key(1)), "and it is a guess like any other");
+}
+
+/// What is known is bounded; a key that was forgotten over newer ones comes again as any other, whatever was said of it once.
+#[test]
+fn a_key_that_was_forgotten_gets_in_at_its_second_try() {
+    let (gate, _hand) = gate(SETTINGS);
+    let home = address("192.0.2.1");
+    let early = key(1 << 60);
+    assert!(guess(&gate, home, &early), "asked for before there was such a key");
+    gate.has(&early);
+    (0..8 * u64::try_from(KNOWN_KEYS).unwrap()).for_each(|newer| gate.has(&key(newer)));
+    (1..60).for_each(|number| {
+        guess(&gate, home, &key(number << 40));
+    });
+    assert!(gate.ask(home, &early).is_err());
+    assert!(gate.ask(home, &early).is_ok());
 }
 
 #[test]
