@@ -1,21 +1,21 @@
 //! One look at all counters of a request at once.
 //!
-//! Decides whether all of them have room, and charges all or none. Knows nothing of tables or keys; the limiter hands it
-//! counters and does over what it may have missed.
+//! Decides whether all of them have room, and charges all or none. Knows nothing of keys and rules; the limiter hands it the
+//! rules that hold.
 
-use crate::counter::Counter;
 use crate::decimated_log::Standing;
-use crate::reach::{Match, Reached};
-use crate::tally::Tally;
+use crate::plan::{Match, Matches};
+use crate::shard::{Located, Shard};
+use crate::table::CounterTable;
 use parking_lot::MutexGuard;
 use portcullis_verify::{Charge, ChargeOutcome, Moment, RuleState};
 use smallvec::SmallVec;
 
-/// The counters of a request, locked.
+/// The counters of a request, with their shards locked.
 pub(crate) struct Charging<'a> {
-    matches: &'a [Match<'a>],
-    /// Beside each match its counter; `None` where there is none yet.
-    counters: SmallVec<[Option<MutexGuard<'a, Option<Tally>>>; 4]>,
+    table: &'a CounterTable,
+    shards: SmallVec<[MutexGuard<'a, Shard>; 4]>,
+    matches: Matches<'a>,
 }
 
 /// A rule that has no room.
@@ -26,37 +26,52 @@ pub(crate) struct Blocked {
 }
 
 impl<'a> Charging<'a> {
-    /// Locks the counters of `matches`. `None` when one of them is retired and must be looked up again.
+    /// Locks the shards of `matches`, which are in the order of locking: no two requests can wait for each other.
     ///
-    /// They are locked in the order of their addresses in memory, which is the same for every request whatever the order
-    /// of its rules: no two requests can wait for each other.
-    pub(crate) fn lock(matches: &'a [Match<'a>], reached: &'a [Reached]) -> Option<Charging<'a>> {
-        let mut order: SmallVec<[(usize, usize, &Counter); 4]> = SmallVec::new();
-        for (index, reached) in reached.iter().enumerate() {
-            if let Some(counter) = reached.counter() {
-                order.push((std::ptr::from_ref(counter).addr(), index, counter));
+    /// What the memory is slow with is fetched before the apps' shards are locked, for which most others wait.
+    #[inline]
+    pub(crate) fn lock(table: &'a CounterTable, matches: Matches<'a>) -> Charging<'a> {
+        let apps = matches.iter().take_while(|matched| !matched.shard.is_of_apps()).count();
+        let mut charging = Charging {
+            table,
+            shards: SmallVec::new(),
+            matches,
+        };
+        charging.lock_part(0, apps);
+        charging.lock_part(apps, charging.matches.len());
+        charging
+    }
+
+    #[inline]
+    fn lock_part(&mut self, from: usize, until: usize) {
+        let part = &mut self.matches[from..until];
+        let mut last = None;
+        for matched in &mut *part {
+            if last != Some(matched.shard) {
+                last = Some(matched.shard);
+                self.shards.push(self.table.lock(matched.shard));
             }
+            matched.lock = self.shards.len() - 1;
         }
-        order.sort_unstable_by_key(|&(address, _, _)| address);
-        let mut counters: SmallVec<[_; 4]> = SmallVec::new();
-        counters.resize_with(reached.len(), || None);
-        for &(_, index, counter) in &order {
-            let guard = counter.lock();
-            if guard.is_none() {
-                return None;
-            }
-            counters[index] = Some(guard);
+        for matched in part {
+            matched.located = self.shards[matched.lock].locate(&matched.key, self.table.hasher());
         }
-        Some(Charging { matches, counters })
     }
 
     /// The rule with the longest wait among those that have no room, the first if several wait as long.
+    #[inline]
     pub(crate) fn blocked(&self, now: Moment) -> Option<Blocked> {
         let mut blocked: Option<Blocked> = None;
-        for (matched, counter) in self.each() {
-            if let Some(wait_us) = counter.and_then(|tally| tally.wait_us(matched.quota, now))
-                && blocked.is_none_or(|longest| wait_us > longest.wait_us)
-            {
+        for matched in &self.matches {
+            let wait_us = matched
+                .located
+                .spot()
+                .and_then(|spot| self.shards[matched.lock].wait_us(&matched.key, spot, matched.quota, now));
+            let Some(wait_us) = wait_us else { continue };
+            let is_longer = blocked.is_none_or(|longest| {
+                wait_us > longest.wait_us || (wait_us == longest.wait_us && matched.rule < longest.rule)
+            });
+            if is_longer {
                 blocked = Some(Blocked {
                     rule: matched.rule,
                     wait_us,
@@ -66,57 +81,98 @@ impl<'a> Charging<'a> {
         blocked
     }
 
-    /// The answer to a request that is blocked. `fresh` is what a match without a counter has admitted.
-    pub(crate) fn refuse(&self, blocked: Blocked, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
-        let states = self.each().map(|(matched, counter)| match counter {
-            Some(tally) => state(matched, tally.standing(matched.quota, now)),
-            None => state(matched, fresh(matched).standing(matched.quota, now)),
-        });
+    /// The answer to a request that is blocked.
+    pub(crate) fn refuse(&self, blocked: Blocked, now: Moment) -> Charge {
         let outcome = ChargeOutcome::Refused {
             blocked_rule: blocked.rule,
             retry_after_us: blocked.wait_us,
         };
-        Charge {
-            outcome,
-            states: states.collect(),
-        }
+        self.stand(outcome, now)
     }
 
     /// Where every rule stands, with nothing charged, once [`Charging::blocked`] found room in all of them.
-    pub(crate) fn stand(&self, now: Moment, fresh: impl Fn(&Match<'_>) -> Tally) -> Charge {
-        let states = self.each().map(|(matched, counter)| {
-            let tally = counter.copied().unwrap_or_else(|| fresh(matched));
-            state(matched, tally.standing(matched.quota, now))
-        });
-        Charge {
-            outcome: ChargeOutcome::Admitted,
-            states: states.collect(),
-        }
+    pub(crate) fn foretell(&self, now: Moment) -> Charge {
+        self.stand(ChargeOutcome::Admitted, now)
     }
 
-    /// Charges every counter, once [`Charging::blocked`] found room in all of them. Every match must have one.
+    /// Charges every counter, once [`Charging::blocked`] found room in all of them.
+    #[inline]
     pub(crate) fn commit(&mut self, now: Moment) -> Charge {
+        if self.matches.iter().any(|matched| self.is_to_be_placed(matched)) {
+            self.place(now);
+        }
         let mut states = SmallVec::new();
-        for (matched, counter) in self.matches.iter().zip(&mut self.counters) {
-            if let Some(tally) = counter.as_mut().and_then(|guard| guard.as_mut()) {
-                states.push(state(matched, tally.admit(matched.quota, now)));
+        for matched in &self.matches {
+            let shard = &mut self.shards[matched.lock];
+            let spot = matched.located.spot();
+            if let Some(standing) = spot.and_then(|spot| shard.admit(&matched.key, spot, matched.quota, now)) {
+                states.push(state(matched, standing));
             }
         }
-        Charge {
-            outcome: ChargeOutcome::Admitted,
-            states,
+        debug_assert_eq!(states.len(), self.matches.len(), "an admission was not counted");
+        in_order(states, ChargeOutcome::Admitted)
+    }
+
+    /// Rules whose counter is a shared one.
+    #[inline]
+    pub(crate) fn overflowed(&self) -> u64 {
+        let shared = |matched: &&Match<'_>| matches!(matched.located, Located::Shared(_));
+        u64::try_from(self.matches.iter().filter(shared).count()).unwrap_or(0)
+    }
+
+    #[inline]
+    fn is_to_be_placed(&self, matched: &Match<'_>) -> bool {
+        match matched.located {
+            Located::Own(spot) => !self.shards[matched.lock].fits(&matched.key, spot, matched.quota),
+            Located::Shared(spot) => {
+                self.table.has_room() || !self.shards[matched.lock].fits(&matched.key, spot, matched.quota)
+            }
+            Located::Missing => true,
         }
     }
 
-    fn each(&self) -> impl Iterator<Item = (&'a Match<'a>, Option<&Tally>)> {
-        self.matches.iter().zip(
-            self.counters
-                .iter()
-                .map(|counter| counter.as_ref().and_then(|guard| guard.as_ref())),
-        )
+    /// Gives every match a counter in the shape of its quota.
+    ///
+    /// Placing a counter may move others, and making room may drop idle ones, so that each step looks anew. All room is made
+    /// before the first counter is placed: one that has just been placed has admitted nothing and would count as idle.
+    #[cold]
+    fn place(&mut self, now: Moment) {
+        let hasher = self.table.hasher();
+        let mut reserved: SmallVec<[bool; 4]> = SmallVec::new();
+        for matched in &self.matches {
+            let shard = &mut self.shards[matched.lock];
+            let is_own = matches!(shard.locate(&matched.key, hasher), Located::Own(_));
+            reserved.push(!is_own && self.table.reserve(shard, now));
+        }
+        for (matched, is_reserved) in self.matches.iter().zip(reserved) {
+            let shard = &mut self.shards[matched.lock];
+            self.table.place(shard, &matched.key, matched.quota, is_reserved, now);
+        }
+        for matched in &mut self.matches {
+            matched.located = self.shards[matched.lock].locate(&matched.key, hasher);
+        }
+    }
+
+    fn stand(&self, outcome: ChargeOutcome, now: Moment) -> Charge {
+        let states = self.matches.iter().map(|matched| {
+            let shard = &self.shards[matched.lock];
+            let standing = shard.standing(&matched.key, matched.located.spot(), matched.quota, now);
+            state(matched, standing)
+        });
+        in_order(states.collect(), outcome)
     }
 }
 
+/// The answer, with the rules in the order in which the key has them.
+#[inline]
+fn in_order(mut states: SmallVec<[RuleState; 4]>, outcome: ChargeOutcome) -> Charge {
+    if !states.is_sorted_by_key(|state| state.rule) {
+        states.sort_unstable_by_key(|state| state.rule);
+    }
+    Charge { outcome, states }
+}
+
+#[inline]
 fn state(matched: &Match<'_>, standing: Standing) -> RuleState {
     RuleState {
         rule: matched.rule,

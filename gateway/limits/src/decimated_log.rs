@@ -1,25 +1,37 @@
-//! The decimated log: a sliding window that never admits more than its limit, in 80 bytes.
+//! The decimated log: a sliding window that never admits more than its limit, in 96 bytes.
 //!
 //! Of the last `limit` admissions, split into at most 16 groups, it keeps each group's latest time. A group is entered
 //! again only a whole window after that, so the k-th admission is at least a window after the (k − limit)-th and no
-//! half-open window holds more than the limit. Every step is O(1). It knows no rules and no clock; a tally calls it.
+//! half-open window holds more than the limit. Every step is O(1). It knows no rules and no clock; tallies and tables call it.
+//!
+//! A log is in two parts, so that tables can keep them apart: the head, 32 bytes that every check needs, and the stamps of
+//! full groups, which are needed once per group. Most checks thereby touch one line of the processor's cache.
 
 use crate::layout::{GROUPS_MAX, Layout};
 use smallvec::SmallVec;
 
-/// A log of admissions under one [`Layout`], which every call must be given again.
+/// When the groups between the tail and the current one were last entered, in ticks after the head's base.
+pub(crate) type Stamps = [u32; GROUPS_MAX as usize];
+
+/// The part of a log that every check needs.
 ///
-/// Invariants: stamps are ticks after `base`, 0 for a group without admissions; read from the group after `group` round to
-/// `group` itself, they never decrease; every group but `group` is empty or full; groups past the layout's are 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DecimatedLog {
+/// Invariants: the groups from `tail` round to `group` hold admissions, all of them full but `group`; their stamps never
+/// decrease on that way; `oldest` is the stamp of `tail`, `newest` that of `group`, and the stamps between lie in the
+/// [`Stamps`] beside the head. What the other stamps say means nothing. A limit of 0 is no log at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LogHead {
     base: u64,
-    stamps: [u32; GROUPS_MAX as usize],
+    newest: u32,
+    oldest: u32,
     /// Admissions in `group`.
     filled: u32,
+    limit: u32,
+    window_ticks: u32,
     /// How far the newest stamp lies past the newest admission, because stamps are rounded up.
     slack_us: u16,
-    group: u8,
+    tick_shift: u8,
+    /// `group` in the low half, `tail` in the high half.
+    ends: u8,
 }
 
 /// Where a counter stands.
@@ -43,121 +55,238 @@ pub(crate) struct Batch {
 /// What a counter remembers, oldest first.
 pub(crate) type Batches = SmallVec<[Batch; GROUPS_MAX as usize]>;
 
-impl DecimatedLog {
-    /// An empty log that takes no time before `floor_us` for the present.
-    pub(crate) fn starting_at(layout: &Layout, floor_us: u64) -> DecimatedLog {
-        let mut log = DecimatedLog {
+impl LogHead {
+    /// The head of an empty log that takes no time before `floor_us` for the present.
+    pub(crate) fn starting_at(layout: &Layout, floor_us: u64) -> LogHead {
+        let (limit, window_ticks, tick_shift) = layout.parts();
+        let mut head = LogHead {
             base: layout.tick_up(floor_us),
-            stamps: [0; _],
-            filled: 0,
-            slack_us: 0,
-            group: 0,
+            limit,
+            window_ticks,
+            tick_shift,
+            ..LogHead::default()
         };
-        log.set_newest_us(layout, floor_us);
-        log
+        head.set_newest_us(layout, floor_us);
+        head
     }
 
-    /// Microseconds until one more request has room; `None` when it has room now.
+    /// Whether there is no log here.
+    #[inline]
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.limit == 0
+    }
+
+    /// Whether the log has this layout.
+    #[inline]
+    pub(crate) fn fits(&self, layout: &Layout) -> bool {
+        (self.limit, self.window_ticks, self.tick_shift) == layout.parts()
+    }
+
+    /// The layout of the log.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::of_parts(self.limit, self.window_ticks, self.tick_shift)
+    }
+
+    /// Microseconds until one more request has room; `None` when it has room now. `layout` is the log's own.
+    #[inline]
     pub(crate) fn wait_us(&self, layout: &Layout, now_us: u64) -> Option<u64> {
         let dead = self.dead_until(layout, now_us);
-        if self.newest() <= dead || self.filled < layout.size(self.group) {
-            return None;
-        }
-        let oldest = self.stamp(layout.next(self.group));
-        (oldest > dead).then(|| self.free_in_us(layout, oldest, now_us))
+        let is_blocked = self.newest > dead
+            && self.filled >= layout.size(self.group())
+            && layout.next(self.group()) == self.tail()
+            && self.oldest > dead;
+        is_blocked.then(|| self.free_in_us(layout, self.oldest, now_us))
     }
 
-    /// Counts an admission for which [`DecimatedLog::wait_us`] said there is room, and tells where the log then stands.
-    pub(crate) fn admit(&mut self, layout: &Layout, now_us: u64) -> Standing {
+    /// Counts an admission for which [`LogHead::wait_us`] said there is room, and tells where the log then stands.
+    #[inline]
+    pub(crate) fn admit(&mut self, stamps: &mut Stamps, layout: &Layout, now_us: u64) -> Standing {
         let effective_us = now_us.max(self.newest_us(layout));
         let dead = self.dead_until(layout, now_us);
         let tick = layout.tick_up(effective_us);
-        // Counted before the new stamp is written: a wide read straight after a narrow write would wait for it.
-        let mut free = self.free_groups(layout, dead);
-        if self.newest() <= dead {
+        if self.newest <= dead {
             // A whole window without an admission: the first lap begins again, with the whole limit.
-            *self = DecimatedLog {
-                base: tick - 1,
-                stamps: [0; _],
-                filled: 0,
-                slack_us: 0,
-                group: 0,
-            };
-            free = layout.groups() - 1;
-        } else if self.filled == layout.size(self.group) {
-            self.group = layout.next(self.group);
+            self.base = tick - 1;
             self.filled = 0;
-            free -= 1;
+            self.ends = 0;
+        } else {
+            if self.oldest <= dead {
+                self.advance(stamps, layout, dead);
+            }
+            if self.filled >= layout.size(self.group()) {
+                stamps[usize::from(self.group())] = self.newest;
+                self.set_group(layout.next(self.group()));
+                self.filled = 0;
+            }
         }
         self.filled += 1;
-        let (stamp, dead) = match u32::try_from(tick - self.base) {
-            Ok(stamp) => (stamp, dead),
-            Err(_) => (self.rebase(dead, tick), 0),
+        self.newest = match u32::try_from(tick - self.base) {
+            Ok(stamp) => stamp,
+            Err(_) => self.rebase(stamps, dead, tick),
         };
-        self.stamps[usize::from(self.group)] = stamp;
+        if self.tail() == self.group() {
+            self.oldest = self.newest;
+        }
         self.set_newest_us(layout, effective_us);
-        self.standing_with(layout, free, dead, now_us)
+        self.standing_of_live(layout, now_us)
     }
 
     /// Where the log stands.
-    pub(crate) fn standing(&self, layout: &Layout, now_us: u64) -> Standing {
+    pub(crate) fn standing(&self, stamps: &Stamps, layout: &Layout, now_us: u64) -> Standing {
         let dead = self.dead_until(layout, now_us);
-        if self.newest() <= dead {
+        if self.newest <= dead {
             return Standing {
                 remaining: layout.limit(),
                 grows_in_us: 0,
             };
         }
-        self.standing_with(layout, self.free_groups(layout, dead), dead, now_us)
-    }
-
-    /// Where a log stands that is not idle and has `free` groups, those with stamps up to `dead`.
-    fn standing_with(&self, layout: &Layout, free: u8, dead: u32, now_us: u64) -> Standing {
-        let mut remaining = layout.size(self.group) - self.filled + u32::from(free) * layout.group_size();
-        if self.stamp(layout.groups() - 1) <= dead {
-            remaining -= layout.group_size() - layout.last_size();
-        }
-        let mut oldest = self.group + 1 + free;
-        if oldest >= layout.groups() {
-            oldest -= layout.groups();
-        }
-        Standing {
-            remaining,
-            grows_in_us: self.free_in_us(layout, self.stamp(oldest), now_us),
-        }
-    }
-
-    /// The number of groups that can be entered now.
-    fn free_groups(&self, layout: &Layout, dead: u32) -> u8 {
-        // Groups past the layout's are 0 and would count, too. The sum is as wide as the stamps, for vector units.
-        let free = self.stamps.iter().map(|&stamp| u32::from(stamp <= dead)).sum::<u32>();
-        u8::try_from(free).unwrap_or(GROUPS_MAX) + layout.groups() - GROUPS_MAX
+        let mut head = *self;
+        head.advance(stamps, layout, dead);
+        head.standing_of_live(layout, now_us)
     }
 
     /// Whether no admission lies within a window of `now_us`: forgetting such a log loses nothing.
     pub(crate) fn is_idle(&self, layout: &Layout, now_us: u64) -> bool {
-        self.newest() <= self.dead_until(layout, now_us)
+        self.newest <= self.dead_until(layout, now_us)
     }
 
-    /// All that is remembered, also what has left the window but was not overwritten yet.
-    pub(crate) fn batches(&self, layout: &Layout) -> Batches {
-        let newest_us = self.newest_us(layout);
+    /// All that is remembered, also what has left the window since the last admission.
+    pub(crate) fn batches(&self, stamps: &Stamps, layout: &Layout) -> Batches {
         let mut batches = Batches::new();
-        let mut group = self.group;
-        for _ in 0..layout.groups() {
-            group = layout.next(group);
-            let stamp = self.stamp(group);
-            if stamp > 0 {
-                let count = if group == self.group {
-                    self.filled
-                } else {
-                    layout.size(group)
-                };
-                let at_us = layout.begins_us(self.base + u64::from(stamp)).min(newest_us);
-                batches.push(Batch { at_us, count });
-            }
+        if self.filled == 0 {
+            return batches;
         }
-        batches
+        let newest_us = self.newest_us(layout);
+        let mut group = self.tail();
+        loop {
+            let is_last = group == self.group();
+            let stamp = if is_last {
+                self.newest
+            } else {
+                stamps[usize::from(group)]
+            };
+            batches.push(Batch {
+                at_us: layout.begins_us(self.base + u64::from(stamp)).min(newest_us),
+                count: if is_last { self.filled } else { layout.size(group) },
+            });
+            if is_last {
+                return batches;
+            }
+            group = layout.next(group);
+        }
+    }
+
+    /// Takes the tail past the groups whose admissions have left the window. The newest has not.
+    fn advance(&mut self, stamps: &Stamps, layout: &Layout, dead: u32) {
+        while self.oldest <= dead && self.tail() != self.group() {
+            self.set_tail(layout.next(self.tail()));
+            self.oldest = if self.tail() == self.group() {
+                self.newest
+            } else {
+                stamps[usize::from(self.tail())]
+            };
+        }
+    }
+
+    /// Where a log stands whose tail and newest admission are in the window.
+    #[inline]
+    fn standing_of_live(&self, layout: &Layout, now_us: u64) -> Standing {
+        let (group, tail) = (self.group(), self.tail());
+        let mut remaining = layout.size(group) - self.filled;
+        let free = if tail > group {
+            tail - group - 1
+        } else {
+            layout.groups() + tail - group - 1
+        };
+        remaining += u32::from(free) * layout.group_size();
+        if tail <= group && group + 1 < layout.groups() {
+            // The last group, which is smaller, is among the free ones.
+            remaining -= layout.group_size() - layout.last_size();
+        }
+        Standing {
+            remaining,
+            grows_in_us: self.free_in_us(layout, self.oldest, now_us),
+        }
+    }
+
+    /// The latest stamp whose admissions have left the window. Time never runs back past the newest admission.
+    #[inline]
+    fn dead_until(&self, layout: &Layout, now_us: u64) -> u32 {
+        let now = layout.tick_down(now_us.max(self.newest_us(layout)));
+        u32::try_from(now.saturating_sub(self.base).saturating_sub(layout.window_ticks())).unwrap_or(u32::MAX)
+    }
+
+    /// Microseconds until the admissions with this stamp have left the window.
+    #[inline]
+    fn free_in_us(&self, layout: &Layout, stamp: u32, now_us: u64) -> u64 {
+        layout
+            .begins_us(self.base + u64::from(stamp) + layout.window_ticks())
+            .saturating_sub(now_us)
+    }
+
+    /// Moves `base` up to the dead stamps, which become 0, and answers the stamp of `tick`.
+    ///
+    /// Live stamps are less than a window old, which leaves three quarters of 32 bits free. Only an admission does this:
+    /// it pins the present, so that nobody later asks about a time at which a dead stamp was alive.
+    #[cold]
+    fn rebase(&mut self, stamps: &mut Stamps, dead: u32, tick: u64) -> u32 {
+        self.base += u64::from(dead);
+        self.oldest = self.oldest.saturating_sub(dead);
+        for stamp in stamps {
+            *stamp = stamp.saturating_sub(dead);
+        }
+        u32::try_from(tick - self.base).unwrap_or(u32::MAX)
+    }
+
+    /// When the newest admission was made, to the microsecond; the floor, when there is none.
+    #[inline]
+    fn newest_us(&self, layout: &Layout) -> u64 {
+        layout.begins_us(self.base + u64::from(self.newest)) - u64::from(self.slack_us)
+    }
+
+    #[inline]
+    fn set_newest_us(&mut self, layout: &Layout, newest_us: u64) {
+        let stamped_us = layout.begins_us(self.base + u64::from(self.newest));
+        self.slack_us = u16::try_from(stamped_us.saturating_sub(newest_us)).unwrap_or(0);
+    }
+
+    #[inline]
+    fn group(&self) -> u8 {
+        self.ends & 0x0f
+    }
+
+    #[inline]
+    fn tail(&self) -> u8 {
+        self.ends >> 4
+    }
+
+    #[inline]
+    fn set_group(&mut self, group: u8) {
+        self.ends = self.ends & 0xf0 | group;
+    }
+
+    #[inline]
+    fn set_tail(&mut self, tail: u8) {
+        self.ends = self.ends & 0x0f | tail << 4;
+    }
+}
+
+/// A whole log, as it is handed about; tables keep its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DecimatedLog {
+    /// What every check needs.
+    pub(crate) head: LogHead,
+    /// The rest.
+    pub(crate) stamps: Stamps,
+}
+
+impl DecimatedLog {
+    /// An empty log that takes no time before `floor_us` for the present.
+    pub(crate) fn starting_at(layout: &Layout, floor_us: u64) -> DecimatedLog {
+        DecimatedLog {
+            head: LogHead::starting_at(layout, floor_us),
+            stamps: [0; _],
+        }
     }
 
     /// A log under `layout` that has admitted those of `batches` which its window still holds, the newest ones if they
@@ -173,7 +302,7 @@ impl DecimatedLog {
             .saturating_sub(layout.window_ticks());
         let live = || batches.iter().filter(|batch| layout.tick_up(batch.at_us) > expired);
         let Some(oldest) = live().next() else { return log };
-        log.base = layout.tick_up(oldest.at_us) - 1;
+        log.head.base = layout.tick_up(oldest.at_us) - 1;
         let used: u64 = live().map(|batch| u64::from(batch.count)).sum();
         let mut surplus = used.saturating_sub(u64::from(layout.limit()));
         for batch in live() {
@@ -181,66 +310,50 @@ impl DecimatedLog {
             surplus -= u64::from(dropped);
             log.fill(layout, batch.at_us, batch.count - dropped);
         }
-        log.set_newest_us(layout, newest_us);
+        log.head.set_newest_us(layout, newest_us);
         log
     }
 
     fn fill(&mut self, layout: &Layout, at_us: u64, mut count: u32) {
-        let stamp = u32::try_from(layout.tick_up(at_us) - self.base).unwrap_or(u32::MAX);
+        let head = &mut self.head;
+        let stamp = u32::try_from(layout.tick_up(at_us) - head.base).unwrap_or(u32::MAX);
         while count > 0 {
-            if self.filled == layout.size(self.group) {
-                self.group = layout.next(self.group);
-                self.filled = 0;
+            if head.filled == layout.size(head.group()) {
+                self.stamps[usize::from(head.group())] = head.newest;
+                head.set_group(layout.next(head.group()));
+                head.filled = 0;
             }
-            let taken = count.min(layout.size(self.group) - self.filled);
-            self.filled += taken;
-            self.stamps[usize::from(self.group)] = stamp;
+            let taken = count.min(layout.size(head.group()) - head.filled);
+            head.filled += taken;
+            head.newest = stamp;
+            if head.group() == head.tail() {
+                head.oldest = stamp;
+            }
             count -= taken;
         }
     }
+}
 
-    /// The latest stamp whose admissions have left the window. Time never runs back past the newest admission.
-    fn dead_until(&self, layout: &Layout, now_us: u64) -> u32 {
-        let now = layout.tick_down(now_us.max(self.newest_us(layout)));
-        u32::try_from(now.saturating_sub(self.base).saturating_sub(layout.window_ticks())).unwrap_or(u32::MAX)
+#[cfg(test)]
+impl DecimatedLog {
+    fn wait_us(&self, layout: &Layout, now_us: u64) -> Option<u64> {
+        self.head.wait_us(layout, now_us)
     }
 
-    /// Microseconds until the admissions with this stamp have left the window.
-    fn free_in_us(&self, layout: &Layout, stamp: u32, now_us: u64) -> u64 {
-        layout
-            .begins_us(self.base + u64::from(stamp) + layout.window_ticks())
-            .saturating_sub(now_us)
+    fn admit(&mut self, layout: &Layout, now_us: u64) -> Standing {
+        self.head.admit(&mut self.stamps, layout, now_us)
     }
 
-    /// Moves `base` up to the dead stamps, which become 0, and answers the stamp of `tick`.
-    ///
-    /// Live stamps are less than a window old, which leaves three quarters of 32 bits free. Only an admission does this:
-    /// it pins the present, so that nobody later asks about a time at which a dead stamp was alive.
-    #[cold]
-    fn rebase(&mut self, dead: u32, tick: u64) -> u32 {
-        self.base += u64::from(dead);
-        for stamp in &mut self.stamps {
-            *stamp = stamp.saturating_sub(dead);
-        }
-        u32::try_from(tick - self.base).unwrap_or(u32::MAX)
+    fn standing(&self, layout: &Layout, now_us: u64) -> Standing {
+        self.head.standing(&self.stamps, layout, now_us)
     }
 
-    fn stamp(&self, group: u8) -> u32 {
-        self.stamps[usize::from(group)]
+    fn is_idle(&self, layout: &Layout, now_us: u64) -> bool {
+        self.head.is_idle(layout, now_us)
     }
 
-    fn newest(&self) -> u32 {
-        self.stamp(self.group)
-    }
-
-    /// When the newest admission was made, to the microsecond; the floor, when there is none.
-    fn newest_us(&self, layout: &Layout) -> u64 {
-        layout.begins_us(self.base + u64::from(self.newest())) - u64::from(self.slack_us)
-    }
-
-    fn set_newest_us(&mut self, layout: &Layout, newest_us: u64) {
-        let stamped_us = layout.begins_us(self.base + u64::from(self.newest()));
-        self.slack_us = u16::try_from(stamped_us.saturating_sub(newest_us)).unwrap_or(0);
+    fn batches(&self, layout: &Layout) -> Batches {
+        self.head.batches(&self.stamps, layout)
     }
 }
 

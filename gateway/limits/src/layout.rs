@@ -36,18 +36,29 @@ impl Layout {
     pub(crate) fn new(limit: u32, window_us: u64) -> Layout {
         let limit = limit.clamp(1, i32::MAX.unsigned_abs());
         let window_us = window_us.clamp(WINDOW_US_MIN, WINDOW_US_MAX);
-        let group_size = limit.div_ceil(u32::from(GROUPS_MAX));
         let mut tick_shift = 0;
         while window_us.div_ceil(1 << tick_shift) > WINDOW_TICKS_MAX {
             tick_shift += 1;
         }
+        let window_ticks = u32::try_from(window_us.div_ceil(1 << tick_shift)).unwrap_or(u32::MAX);
+        Layout::of_parts(limit, window_ticks, tick_shift)
+    }
+
+    /// The layout that a log noted down in these three figures.
+    pub(crate) fn of_parts(limit: u32, window_ticks: u32, tick_shift: u8) -> Layout {
+        let group_size = limit.div_ceil(u32::from(GROUPS_MAX));
         Layout {
             limit,
             group_size,
-            window_ticks: u32::try_from(window_us.div_ceil(1 << tick_shift)).unwrap_or(u32::MAX),
+            window_ticks,
             groups: u8::try_from(limit.div_ceil(group_size)).unwrap_or(GROUPS_MAX),
             tick_shift,
         }
+    }
+
+    /// The three figures from which [`Layout::of_parts`] makes this layout again: limit, window in ticks, tick shift.
+    pub(crate) fn parts(&self) -> (u32, u32, u8) {
+        (self.limit, self.window_ticks, self.tick_shift)
     }
 
     /// Admissions per window.

@@ -7,25 +7,23 @@ mod local;
 
 mod plan;
 
-mod reach;
-
 mod subject;
-
-mod table;
-
-mod sharded_map;
 
 mod charging;
 
-mod counter;
+mod table;
 
-mod quota;
+mod shard;
 
 mod tally;
 
-mod layout;
+mod quota;
+
+mod log_table;
 
 mod decimated_log;
+
+mod layout;
 
 mod calendar;
 

@@ -4,18 +4,16 @@
 //! engine charges it; whoever runs it calls `sweep` once a second.
 
 use crate::charging::Charging;
-use crate::plan::{Plan, RuleNamer};
-use crate::reach::{Match, Matches, Reached};
+use crate::plan::Plan;
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
-use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimiterSettings {
-    /// Most subjects (keys, apps, addresses, each per rule) that have a counter of their own at the same time, at about
-    /// 200 bytes each. Past it, new ones share: 1 024 further counters per rule that overflows.
+    /// Most subjects (keys, apps, addresses, each per rule) that have a counter of their own at the same time, at most 256
+    /// bytes each. Past it, new ones share: up to 256 further counters per rule that overflows.
     pub counters_max: usize,
 }
 
@@ -33,7 +31,6 @@ pub struct LimiterStats {
 /// A [`Limiter`] over counters in this process's memory.
 #[derive(Debug)]
 pub struct LocalLimiter {
-    namer: RuleNamer,
     table: CounterTable,
     overflowed: AtomicU64,
 }
@@ -43,7 +40,6 @@ impl LocalLimiter {
     #[must_use]
     pub fn new(settings: LimiterSettings) -> LocalLimiter {
         LocalLimiter {
-            namer: RuleNamer::new(),
             table: CounterTable::new(settings.counters_max),
             overflowed: AtomicU64::new(0),
         }
@@ -65,99 +61,39 @@ impl LocalLimiter {
         }
     }
 
-    fn decide(&self, key: &StoredKey, request: &ChargeRequest<'_>, intent: Intent) -> Charge {
-        let plan = key
-            .counter_handles
-            .get_or_init(|| Plan::new(key, &self.namer, &self.table));
-        match plan.filter(|plan| plan.is_for(&self.namer)) {
-            Some(plan) => self.decide_matches(&plan.matches(key, request, &self.table), request.now, intent),
-            // The record already carries another limiter's counters.
-            None => {
-                let plan = Plan::new(key, &self.namer, &self.table);
-                self.decide_matches(&plan.matches(key, request, &self.table), request.now, intent)
-            }
-        }
-    }
-
-    /// Looks without making counters, so that a refused request leaves nothing behind; only an admitted one gets those that
-    /// it lacks, and is then looked at again.
-    fn decide_matches(&self, matches: &Matches<'_>, now: Moment, intent: Intent) -> Charge {
-        let mut placed = false;
-        loop {
-            let mut reached: SmallVec<[Reached; 4]> = SmallVec::new();
-            for matched in matches {
-                reached.push(matched.reach(&self.table));
-            }
-            let Some(mut charging) = Charging::lock(matches, &reached) else {
-                matches.iter().for_each(|matched| matched.forget());
-                continue;
-            };
-            let fresh = |matched: &Match<'_>| self.table.fresh(matched.quota);
-            let blocked = charging.blocked(now);
-            match intent {
-                Intent::Peek => {
-                    return match blocked {
-                        Some(blocked) => charging.refuse(blocked, now, fresh),
-                        None => charging.stand(now, fresh),
-                    };
-                }
-                Intent::Charge if blocked.is_none() && self.lacks_counters(&reached, placed) => {
-                    drop(charging);
-                    self.place(matches, &reached);
-                    placed = true;
-                }
-                Intent::Charge => {
-                    self.count_overflow(&reached);
-                    return match blocked {
-                        Some(blocked) => charging.refuse(blocked, now, fresh),
-                        None => charging.commit(now),
-                    };
-                }
-            }
-        }
-    }
-
-    /// Gives every subject that has no counter of its own one, or a share in one.
-    fn place(&self, matches: &Matches<'_>, reached: &[Reached]) {
-        for (matched, reached) in matches.iter().zip(reached) {
-            if matches!(reached, Reached::Missing | Reached::Shared(_)) {
-                self.table.place(matched.subject(), matched.quota);
-            }
-        }
-    }
-
-    /// Whether a subject has no counter, or shares one although there is room again (which is tried once).
-    fn lacks_counters(&self, reached: &[Reached], placed: bool) -> bool {
-        reached.iter().any(|reached| match reached {
-            Reached::Missing => true,
-            Reached::Shared(_) => !placed && self.table.has_room(),
-            Reached::Held(_) | Reached::Own(_) => false,
-        })
-    }
-
-    fn count_overflow(&self, reached: &[Reached]) {
-        for reached in reached {
-            if let Reached::Shared(_) = reached {
-                self.overflowed.fetch_add(1, Ordering::Relaxed);
-            }
+    /// Looks at the counters that a request means, with their shards locked.
+    #[inline]
+    fn look<T>(&self, key: &StoredKey, request: &ChargeRequest<'_>, act: impl FnOnce(Charging<'_>) -> T) -> T {
+        let look = |plan: &Plan| act(Charging::lock(&self.table, plan.matches(key, request, &self.table)));
+        match key.rules.limiter_view.get_or_init(|| Plan::new(&key.rules)) {
+            Some(plan) => look(plan),
+            // The slot holds another limiter's view.
+            None => look(&Plan::new(&key.rules)),
         }
     }
 }
 
 impl Limiter for LocalLimiter {
     fn charge(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
-        self.decide(key, request, Intent::Charge)
+        self.look(key, request, |mut charging| {
+            let charge = match charging.blocked(request.now) {
+                Some(blocked) => charging.refuse(blocked, request.now),
+                None => charging.commit(request.now),
+            };
+            let overflowed = charging.overflowed();
+            if overflowed > 0 {
+                self.overflowed.fetch_add(overflowed, Ordering::Relaxed);
+            }
+            charge
+        })
     }
 
     fn peek(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
-        self.decide(key, request, Intent::Peek)
+        self.look(key, request, |charging| match charging.blocked(request.now) {
+            Some(blocked) => charging.refuse(blocked, request.now),
+            None => charging.foretell(request.now),
+        })
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Intent {
-    Charge,
-    Peek,
 }
 
 #[cfg(test)]

@@ -1,171 +1,190 @@
-//! What charging a key takes, worked out once per cached record: its rules' quotas, identities and counters.
+//! What charging under a set of rules takes, worked out once per set: quotas, identities, and the order of looking.
 //!
-//! Decides what a rule's counters are called across edits, and which of them a record may hold on to. Counts nothing; hangs
-//! on the record, while the counters stay in their table and survive it.
+//! Decides what a rule's counters are called across edits of its scheme. Counts nothing and holds no counter; hangs on the rule
+//! set, which all records of a scheme share.
 
-use crate::counter::Counter;
 use crate::quota::Quota;
-use crate::reach::{Match, Matches, Place};
-use crate::sharded_map::Hashed;
 use crate::subject::{Network, RuleDigest, Subject};
-use crate::table::CounterTable;
-use arc_swap::ArcSwapOption;
+use crate::table::{CounterTable, ShardIndex};
+use crate::{shard::Located, subject::Hashed};
 use portcullis_verify::rule::{EndpointPattern, Endpoints};
-use portcullis_verify::{ChargeRequest, CompiledRule, Mode, StoredKey};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use portcullis_verify::{ChargeRequest, CompiledRule, Mode, RuleSet, SchemeId, StoredKey};
+use smallvec::SmallVec;
 
-/// Names rules, differently in every limiter.
-#[derive(Debug, Clone)]
-pub(crate) struct RuleNamer(Arc<[RandomState; 2]>);
-
-/// The rules of one record, ready to charge.
+/// The rules of one set, ready to charge, in the order in which their shards are locked.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    namer: RuleNamer,
-    rules: Box<[PlannedRule]>,
+    rules: SmallVec<[PlannedRule; 3]>,
 }
 
 /// One rule, ready to charge: what every request needs of it, so that the rule itself stays out of the processor's cache.
 #[derive(Debug)]
-struct PlannedRule {
+pub(crate) struct PlannedRule {
+    /// Index in the set.
+    pub(crate) rule: usize,
+    /// Whose requests count together.
+    pub(crate) mode: Mode,
+    /// What the rule is called.
+    pub(crate) digest: RuleDigest,
+    /// What it is held to.
+    pub(crate) quota: Quota,
     holds_everywhere: bool,
-    quota: Quota,
-    counters: Counters,
 }
 
-/// Where a rule's counters are.
+/// A rule that holds for a request, and whom it counts.
 #[derive(Debug)]
-enum Counters {
-    /// There is one for this record. Once it is found, it is held here.
-    One {
-        held: ArcSwapOption<Counter>,
-        subject: Box<Hashed<Subject>>,
-    },
-    /// There is one per client address.
-    PerAddress { rule: RuleDigest, owner: i64 },
+pub(crate) struct Match<'a> {
+    /// Index in the record's rules.
+    pub(crate) rule: usize,
+    /// What the counter is held to.
+    pub(crate) quota: &'a Quota,
+    /// Whom it counts.
+    pub(crate) key: Hashed,
+    /// Where.
+    pub(crate) shard: ShardIndex,
+    /// The lock on the shard, among those that the charge holds.
+    pub(crate) lock: usize,
+    /// The counter in the shard.
+    pub(crate) located: Located,
 }
 
-impl RuleNamer {
-    /// A namer unlike any other.
-    pub(crate) fn new() -> RuleNamer {
-        RuleNamer(Arc::new([RandomState::new(), RandomState::new()]))
-    }
-
-    /// The name that a rule keeps as long as its mode, endpoints and position stay. `twin` tells apart those that would
-    /// share it all the same.
-    fn name(&self, key: &StoredKey, rule: &CompiledRule, twin: usize) -> RuleDigest {
-        let mut endpoints: Vec<(&str, &str)> = match &rule.endpoints {
-            Endpoints::Every => vec![("every", "")],
-            Endpoints::Any(patterns) => patterns.iter().map(pattern).collect(),
-        };
-        endpoints.sort_unstable();
-        endpoints.dedup();
-        let identity = (
-            key.deployment_id,
-            key.rules.scheme_id,
-            rule.mode,
-            rule.position,
-            endpoints,
-            twin,
-        );
-        RuleDigest(self.0.each_ref().map(|state| state.hash_one(&identity)))
-    }
-}
-
-fn pattern(pattern: &EndpointPattern) -> (&str, &str) {
-    match pattern {
-        EndpointPattern::Exact(path) => ("exact", path),
-        EndpointPattern::Below(path) => ("below", path),
-    }
-}
+/// The rules that hold for a request, in the order in which their shards are locked.
+pub(crate) type Matches<'a> = SmallVec<[Match<'a>; 4]>;
 
 impl Plan {
-    /// Works out the plan of a record.
-    pub(crate) fn new(key: &StoredKey, namer: &RuleNamer, table: &CounterTable) -> Plan {
-        let mut rules: Vec<PlannedRule> = Vec::with_capacity(key.rules.rules.len());
-        for (index, rule) in key.rules.rules.iter().enumerate() {
-            let twin = key
-                .rules
-                .rules
-                .iter()
-                .take(index)
-                .filter(|earlier| same_identity(earlier, rule))
-                .count();
-            let name = namer.name(key, rule, twin);
-            let one = |owner| {
-                let subject = table.hashed(Subject {
-                    rule: name,
-                    owner,
-                    network: Network::Any,
-                });
-                Counters::One {
-                    held: ArcSwapOption::empty(),
-                    subject: Box::new(subject),
+    /// The plan of a rule set.
+    pub(crate) fn new(rules: &RuleSet) -> Plan {
+        let mut planned: SmallVec<[PlannedRule; 3]> = rules
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| {
+                let earlier = rules.rules.iter().take(index);
+                let twin = earlier.filter(|earlier| same_identity(earlier, rule)).count();
+                PlannedRule {
+                    rule: index,
+                    mode: rule.mode,
+                    digest: digest(rules.scheme_id, rule, twin),
+                    quota: Quota::of(rule),
+                    holds_everywhere: rule.endpoints == Endpoints::Every,
                 }
-            };
-            let counters = match rule.mode {
-                Mode::PerKey => one(key.lineage_id.0),
-                Mode::PerApp => one(key.app.id.0),
-                Mode::PerIp => Counters::PerAddress { rule: name, owner: 0 },
-                Mode::PerKeyAndIp => Counters::PerAddress {
-                    rule: name,
-                    owner: key.lineage_id.0,
-                },
-                Mode::PerAppAndIp => Counters::PerAddress {
-                    rule: name,
-                    owner: key.app.id.0,
-                },
-            };
-            rules.push(PlannedRule {
-                holds_everywhere: rule.endpoints == Endpoints::Every,
-                quota: Quota::of(rule),
-                counters,
-            });
-        }
-        Plan {
-            namer: namer.clone(),
-            rules: rules.into(),
-        }
+            })
+            .collect();
+        planned.sort_by_key(|rule| match rule.mode {
+            Mode::PerIp | Mode::PerKeyAndIp | Mode::PerAppAndIp => 0,
+            Mode::PerKey => 1,
+            Mode::PerApp => 2,
+        });
+        Plan { rules: planned }
     }
 
-    /// Whether the plan was made for the limiter with this namer.
-    pub(crate) fn is_for(&self, namer: &RuleNamer) -> bool {
-        Arc::ptr_eq(&self.namer.0, &namer.0)
+    /// The rules.
+    pub(crate) fn rules(&self) -> &[PlannedRule] {
+        &self.rules
     }
 
-    /// The rules that hold for a request under `key`, the record this plan was made from.
+    /// The rules that hold for a request under `key`, whose rule set this plan was made from.
+    #[inline]
     pub(crate) fn matches<'a>(
         &'a self,
         key: &StoredKey,
         request: &ChargeRequest<'_>,
         table: &CounterTable,
     ) -> Matches<'a> {
-        let mut network = None;
         let mut matches = Matches::new();
-        for (index, planned) in self.rules.iter().enumerate() {
-            if !planned.holds_everywhere && !key.rules.rules[index].endpoints.matches(request.path) {
+        for planned in &self.rules {
+            if !planned.holds_everywhere && !key.rules.rules[planned.rule].endpoints.matches(request.path) {
                 continue;
             }
-            let place = match &planned.counters {
-                Counters::One { held, subject } => Place::One { held, subject },
-                Counters::PerAddress { rule, owner } => {
-                    let Some(address) = request.address else { continue };
-                    let network = *network.get_or_insert_with(|| Network::of(address));
-                    Place::PerAddress(table.hashed(Subject {
-                        rule: *rule,
-                        owner: *owner,
-                        network,
-                    }))
-                }
+            let Some(subject) = planned.subject(key, request) else {
+                continue;
             };
+            let (key, shard) = table.key(planned.mode, subject);
             matches.push(Match {
-                rule: index,
+                rule: planned.rule,
                 quota: &planned.quota,
-                place,
+                key,
+                shard,
+                lock: 0,
+                located: Located::Missing,
             });
         }
+        sort(&mut matches);
         matches
+    }
+}
+
+impl PlannedRule {
+    /// Whom the rule counts; `None` when it looks at addresses and there is none.
+    #[inline]
+    fn subject(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Option<Subject> {
+        let owner = self.owner(key);
+        match self.mode {
+            Mode::PerKey | Mode::PerApp => Some(Subject::anywhere(self.digest, owner)),
+            Mode::PerIp | Mode::PerKeyAndIp | Mode::PerAppAndIp => request
+                .address
+                .map(|address| Subject::at(self.digest, owner, Network::of(address))),
+        }
+    }
+
+    /// Whose the rule's counters are, as far as the key says: its lineage's, its app's, or everyone's of the tenant.
+    #[inline]
+    pub(crate) fn owner(&self, key: &StoredKey) -> i64 {
+        match self.mode {
+            Mode::PerKey | Mode::PerKeyAndIp => key.lineage_id.0,
+            Mode::PerApp | Mode::PerAppAndIp => key.app.id.0,
+            Mode::PerIp => key.deployment_id.0,
+        }
+    }
+}
+
+/// Puts a few matches, most often in order already, in the order of their shards.
+#[inline]
+fn sort(matches: &mut [Match<'_>]) {
+    for end in 1..matches.len() {
+        let mut at = end;
+        while at > 0 && matches[at].shard < matches[at - 1].shard {
+            matches.swap(at, at - 1);
+            at -= 1;
+        }
+    }
+}
+
+/// The name that a rule keeps as long as its mode, endpoints and position stay. `twin` tells apart those that would share it
+/// all the same.
+fn digest(scheme_id: Option<SchemeId>, rule: &CompiledRule, twin: usize) -> RuleDigest {
+    let mut hasher = blake3::Hasher::new_derive_key("portcullis 2026 rate limit rule");
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(&scheme_id.map_or([0; 9], |id| {
+        let mut bytes = [1; 9];
+        bytes[1..].copy_from_slice(&id.0.to_le_bytes());
+        bytes
+    }));
+    part(rule.mode.name().as_bytes());
+    part(&rule.position.to_le_bytes());
+    part(&u64::try_from(twin).unwrap_or(u64::MAX).to_le_bytes());
+    if let Endpoints::Any(patterns) = &rule.endpoints {
+        let mut endpoints: Vec<(&str, &str)> = patterns.iter().map(pattern).collect();
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        for (kind, path) in endpoints {
+            part(kind.as_bytes());
+            part(path.as_bytes());
+        }
+    }
+    let hash = hasher.finalize();
+    let bytes = hash.as_bytes();
+    let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
+    RuleDigest([half(0), half(8)])
+}
+
+fn pattern(pattern: &EndpointPattern) -> (&str, &str) {
+    match pattern {
+        EndpointPattern::Exact(path) => ("exact", path),
+        EndpointPattern::Below(path) => ("below", path),
     }
 }
 

@@ -1,48 +1,95 @@
 //! Who a counter counts: a rule, and the key, app or address that the rule tells apart.
 //!
-//! Decides which addresses are one client. Holds no counter; tables are keyed by it.
+//! Decides which addresses are one client, and how subjects hash. Holds no counter; tables are keyed by it.
 
-use std::hash::{Hash, Hasher};
+use siphasher::sip::SipHasher13;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
-/// Stands for the identity of a rule across edits of its scheme: tenant, scheme, mode, endpoints and position, under a
-/// keyed hash of 128 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Stands for the identity of a rule across edits of its scheme and restarts: scheme, mode, endpoints and position, under a
+/// hash of 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct RuleDigest(pub(crate) [u64; 2]);
 
+/// Set in [`Subject::owner`] when the network is IPv6, so that the two kinds never meet.
+const IS_V6: u64 = 1 << 63;
+
+/// The owner that stands for all who share a counter.
+const SHARED: u64 = u64::MAX >> 1;
+
 /// What the requests that share a counter have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Subject {
     /// The rule.
     pub(crate) rule: RuleDigest,
-    /// The lineage of the key or the id of the app, as the rule's mode says; 0 when it tells neither apart.
-    pub(crate) owner: i64,
-    /// Where from.
-    pub(crate) network: Network,
+    /// The lineage of the key, or the id of the app or of the tenant, as the rule's mode says. The highest bit belongs to the network.
+    pub(crate) owner: u64,
+    /// Where from: an IPv4 address, or the first 64 bits of an IPv6 address; 0 when the rule does not look at addresses.
+    pub(crate) network: u64,
+}
+
+impl Subject {
+    /// A subject whom addresses do not tell apart. Ids are positive.
+    pub(crate) fn anywhere(rule: RuleDigest, owner: i64) -> Subject {
+        Subject {
+            rule,
+            owner: owner.cast_unsigned() & !IS_V6,
+            network: 0,
+        }
+    }
+
+    /// A subject at an address.
+    pub(crate) fn at(rule: RuleDigest, owner: i64, network: Network) -> Subject {
+        let anywhere = Subject::anywhere(rule, owner);
+        match network {
+            Network::V4(bits) => Subject {
+                network: u64::from(bits),
+                ..anywhere
+            },
+            Network::V6(bits) => Subject {
+                owner: anywhere.owner | IS_V6,
+                network: bits,
+                ..anywhere
+            },
+        }
+    }
+
+    /// Those who share a counter under this rule.
+    pub(crate) fn shared(rule: RuleDigest) -> Subject {
+        Subject {
+            rule,
+            owner: SHARED,
+            network: 0,
+        }
+    }
+
+    /// Whether it stands for those who share a counter.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.owner == SHARED
+    }
+
+    /// Whether it is this owner, wherever from.
+    pub(crate) fn is_of(&self, owner: i64) -> bool {
+        self.owner & !IS_V6 == owner.cast_unsigned()
+    }
+
+    /// Where from, for a rule that looks at addresses.
+    pub(crate) fn network(&self) -> Network {
+        if self.owner & IS_V6 == 0 {
+            Network::V4(u32::try_from(self.network).unwrap_or(u32::MAX))
+        } else {
+            Network::V6(self.network)
+        }
+    }
 }
 
 /// The part of a client's address that identifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// The rule does not look at addresses.
-    Any,
     /// An IPv4 address.
     V4(u32),
     /// The first 64 bits of an IPv6 address: what one subscriber is given, and may spread over at will.
     V6(u64),
-}
-
-impl Hash for Subject {
-    /// Folds what a stranger cannot choose (the digest is keyed, the owner is ours) so that only 16 bytes are hashed.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let bits = match self.network {
-            Network::Any => 0,
-            Network::V4(bits) => u64::from(bits),
-            Network::V6(bits) => bits,
-        };
-        state.write_u64(self.rule.0[0] ^ self.owner.cast_unsigned());
-        state.write_u64(bits);
-    }
 }
 
 impl Network {
@@ -55,23 +102,92 @@ impl Network {
     }
 }
 
+/// Hashes subjects, differently in every process.
+///
+/// What a stranger can choose, the address, goes through a keyed hash; what he cannot, the ids, is only stirred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SubjectHasher {
+    /// The secret.
+    pub(crate) keys: [u64; 2],
+}
+
+impl SubjectHasher {
+    /// A hasher with a secret of its own.
+    pub(crate) fn new() -> SubjectHasher {
+        SubjectHasher {
+            keys: [0, 1].map(|nth: u8| RandomState::new().hash_one(nth)),
+        }
+    }
+
+    /// The hash of an address.
+    #[inline]
+    pub(crate) fn network(&self, subject: &Subject) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.keys[0], self.keys[1]);
+        hasher.write_u64(subject.network);
+        hasher.finish()
+    }
+
+    /// The hash of a subject.
+    #[inline]
+    pub(crate) fn hash(&self, subject: &Subject) -> u64 {
+        let from = if subject.network == 0 {
+            self.keys[0]
+        } else {
+            self.network(subject)
+        };
+        let [low, high] = subject.rule.0;
+        let product = u128::from(low ^ from ^ subject.owner.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(high | 1);
+        let bytes = product.to_le_bytes();
+        let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
+        half(0) ^ half(8)
+    }
+}
+
+/// A subject and its hash, computed once for the choice of the shard and the look-up in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hashed {
+    /// The hash.
+    pub(crate) hash: u64,
+    /// The subject.
+    pub(crate) subject: Subject,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_client_is_one_network() {
-        let check = |left: &str, right: &str, same: bool| {
-            let network = |text: &str| Network::of(text.parse().unwrap());
-            assert_eq!(network(left) == network(right), same, "{left} and {right}");
+    fn an_address_is_told_apart_by_what_one_client_cannot_choose() {
+        let network = |text: &str| Subject::at(RuleDigest::default(), 1, Network::of(text.parse().unwrap()));
+        let check = |left: &str, right: &str, is_same: bool| {
+            assert_eq!(network(left) == network(right), is_same, "{left} {right}");
         };
         check("192.0.2.1", "192.0.2.1", true);
         check("192.0.2.1", "192.0.2.2", false);
         check("192.0.2.1", "::ffff:192.0.2.1", true);
-        check("::ffff:192.0.2.1", "::ffff:192.0.2.2", false);
-        check("2001:db8::1", "2001:db8::ffff:1:2:3", true);
+        check("2001:db8::1", "2001:db8::ffff:1", true);
         check("2001:db8::1", "2001:db8:0:1::1", false);
-        check("::", "0.0.0.0", false);
-        check("::1", "::2", true);
+        check("0.0.0.1", "::1", false);
+        check("0.0.0.0", "::", false);
+        check("192.0.2.1", "0:0:c000:201::", false);
+    }
+
+    #[test]
+    fn hashes_spread_over_both_halves() {
+        let hasher = SubjectHasher::new();
+        let rule = RuleDigest([0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978]);
+        for shift in [0, 32] {
+            let mut buckets = [0_u32; 256];
+            for id in 0..65_536 {
+                let hash = hasher.hash(&Subject::anywhere(rule, id)) >> shift;
+                buckets[usize::try_from(hash & 0xff).unwrap()] += 1;
+                let hash = hasher.hash(&Subject::at(rule, 7, Network::V4(u32::try_from(id).unwrap() << 8))) >> shift;
+                buckets[usize::try_from(hash & 0xff).unwrap()] += 1;
+            }
+            assert!(
+                buckets.iter().all(|&count| (256..1_024).contains(&count)),
+                "{buckets:?}"
+            );
+        }
     }
 }

@@ -1,139 +1,148 @@
-//! Every counter of a limiter, reached by its subject.
+//! Every counter of a limiter, in shards that are locked one by one.
 //!
-//! Decides who gets a counter of their own and who must share one when the table is full; a live counter is never dropped to
-//! make room. Knows nothing of requests; the limiter asks it, and sweeps it once a second.
+//! Decides in which shard a subject is counted, and who gets a counter of their own when the table is full: a live counter is
+//! never dropped to make room. Knows nothing of requests; charging locks its shards, and the limiter sweeps it once a second.
 //!
-//! Locks are taken in one order: shard of own counters, shard of shared counters, counter, floor. Charging holds counters
-//! only.
+//! Locks are taken in the order of their indices. Shards of subjects that are many come first and apps, which are few and hot,
+//! last, so that the lock that most requests want is held shortest.
 
-use crate::counter::Counter;
 use crate::quota::Quota;
-use crate::sharded_map::{Hashed, ShardedMap};
-use crate::subject::{RuleDigest, Subject};
-use crate::tally::{Floor, Tally};
-use parking_lot::{Mutex, RwLock};
-use portcullis_verify::Moment;
-use std::hash::Hash;
-use std::sync::Arc;
+use crate::shard::{Dropped, Located, Shard};
+use crate::subject::{Hashed, Subject, SubjectHasher};
+use parking_lot::{Mutex, MutexGuard};
+use portcullis_verify::{Mode, Moment};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Shared counters per rule: few enough that thousands of rules may overflow, many enough that a flood of subjects does not
-/// soon reach all of them.
-const SHARED_PER_RULE: u64 = 1_024;
+/// Shards of each kind of subject. So many that a shard of a full table is swept in well under a millisecond, so few that their
+/// locks stay in the processor's cache.
+const SHARDS_PER_KIND: usize = 256;
+
+/// Subjects with an address, keys, and apps.
+const KINDS: usize = 3;
+
+const SHARDS: usize = SHARDS_PER_KIND * KINDS;
+
+/// Where the shards of apps begin.
+const APPS: usize = 2 * SHARDS_PER_KIND;
 
 /// Shards swept per call: at one call a second an idle counter is gone within 32 s.
-const SHARDS_PER_SWEEP: usize = 8;
+const SHARDS_PER_SWEEP: usize = SHARDS / SWEEPS_PER_ROUND;
 
 /// Calls of [`CounterTable::sweep`] after which every counter has been looked at.
-#[cfg(test)]
-pub(crate) const SWEEPS_PER_ROUND: usize = crate::sharded_map::SHARDS / SHARDS_PER_SWEEP;
+pub(crate) const SWEEPS_PER_ROUND: usize = 32;
 
-/// The subjects of one rule that share a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Share {
-    rule: RuleDigest,
-    bucket: u64,
-}
+/// Keeps the locks of neighbouring shards on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+/// The index of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ShardIndex(usize);
 
 /// The counters.
-///
-/// A subject's admissions are all in its own counter if it has one, else all in the shared counter of its bucket. A subject
-/// moves from the second to the first with a copy of the shared tally, and the shared counter is replaced at that moment,
-/// so that a charge which had already reached it comes back here and finds the subject's own.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
-    own: ShardedMap<Subject>,
+    shards: Box<[Padded]>,
+    hasher: SubjectHasher,
     own_max: usize,
-    shared: ShardedMap<Share>,
-    floor: Mutex<Floor>,
+    own: AtomicUsize,
+    shared: AtomicUsize,
     evicted: AtomicU64,
     hand: AtomicUsize,
 }
 
-/// A counter that was looked up.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// The subject's own.
-    Own(Arc<Counter>),
-    /// One that the subject shares, for want of room.
-    Shared(Arc<Counter>),
+impl ShardIndex {
+    /// Whether apps are counted there.
+    #[inline]
+    pub(crate) fn is_of_apps(self) -> bool {
+        self.0 >= APPS
+    }
 }
 
 impl CounterTable {
     /// An empty table with room for `own_max` subjects.
     pub(crate) fn new(own_max: usize) -> CounterTable {
         CounterTable {
-            own: ShardedMap::new(),
+            shards: (0..SHARDS).map(|_| Padded::default()).collect(),
+            hasher: SubjectHasher::new(),
             own_max,
-            shared: ShardedMap::new(),
-            floor: Mutex::default(),
+            own: AtomicUsize::new(0),
+            shared: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
         }
     }
 
-    /// The subject with its place in this table.
-    pub(crate) fn hashed(&self, subject: Subject) -> Hashed<Subject> {
-        self.own.hashed(subject)
+    /// How subjects hash here.
+    #[inline]
+    pub(crate) fn hasher(&self) -> &SubjectHasher {
+        &self.hasher
     }
 
-    /// The counter that holds the subject's admissions; `None` when it has none that count.
-    pub(crate) fn find(&self, subject: &Hashed<Subject>) -> Option<Found> {
-        // Held to the end: a subject must not get its own counter between the two looks.
-        let shard = self.own.read(subject);
-        if let Some(counter) = shard.get(subject) {
-            return Some(Found::Own(Arc::clone(counter)));
-        }
-        if self.shared.len() == 0 {
-            return None;
-        }
-        let share = self.share(subject);
-        self.shared
-            .read(&share)
-            .get(&share)
-            .map(|counter| Found::Shared(Arc::clone(counter)))
+    /// The subject with its hash here, and the shard in which a rule of this mode counts it.
+    #[inline]
+    pub(crate) fn key(&self, mode: Mode, subject: Subject) -> (Hashed, ShardIndex) {
+        let hash = self.hasher.hash(&subject);
+        let kind = match mode {
+            Mode::PerIp | Mode::PerKeyAndIp | Mode::PerAppAndIp => 0,
+            Mode::PerKey => SHARDS_PER_KIND,
+            Mode::PerApp => APPS,
+        };
+        // Bits that the choice of the slot does not use.
+        let shard = ShardIndex(kind + usize::from(hash.to_be_bytes()[3]));
+        (Hashed { hash, subject }, shard)
     }
 
-    /// Whether one more subject can have its own counter.
+    /// Locks a shard. Whoever holds one already may lock only such as come after it.
+    #[inline]
+    pub(crate) fn lock(&self, index: ShardIndex) -> MutexGuard<'_, Shard> {
+        self.shards[index.0].0.lock()
+    }
+
+    /// Whether one more subject can have its own counter in this shard. If so, its place is taken from the budget. A full table
+    /// first drops what is idle near the shard's hand.
+    pub(crate) fn reserve(&self, shard: &mut Shard, now: Moment) -> bool {
+        if self.take_place() {
+            return true;
+        }
+        let dropped = shard.make_room(now, &self.hasher);
+        self.give_back(dropped);
+        dropped.own > 0 && self.take_place()
+    }
+
+    /// Gives the subject a counter in the shape of `quota`, unless it has one: its own if a place was reserved or is free, else
+    /// a shared one.
+    pub(crate) fn place(&self, shard: &mut Shard, key: &Hashed, quota: &Quota, is_reserved: bool, now: Moment) {
+        let located = shard.locate(key, &self.hasher);
+        let has_room = match located {
+            Located::Own(_) => false,
+            Located::Shared(_) | Located::Missing => is_reserved || self.take_place(),
+        };
+        shard.place(key, quota, has_room, now, &self.hasher);
+        if located == Located::Missing && !has_room {
+            self.shared.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a subject that shares a counter could have one of its own.
     pub(crate) fn has_room(&self) -> bool {
-        self.own.len() < self.own_max
-    }
-
-    /// Sees to it that the subject has a counter: its own if there is room, else a shared one.
-    pub(crate) fn place(&self, subject: &Hashed<Subject>, quota: &Quota) {
-        let mut shard = self.own.write(subject);
-        if shard.contains_key(subject) {
-            return;
-        }
-        let share = self.share(subject);
-        if self.own.reserve(self.own_max) {
-            let tally = self.leave(&share).unwrap_or_else(|| self.fresh(quota));
-            shard.insert(*subject, Arc::new(Counter::new(tally)));
-        } else {
-            self.shared.write(&share).entry(share).or_insert_with(|| {
-                self.shared.reserve(usize::MAX);
-                Arc::new(Counter::new(self.fresh(quota)))
-            });
-        }
-    }
-
-    /// What a subject without a counter has admitted: nothing that counts.
-    pub(crate) fn fresh(&self, quota: &Quota) -> Tally {
-        Tally::fresh(quota, &self.floor.lock())
+        self.own.load(Ordering::Relaxed) < self.own_max
     }
 
     /// Forgets idle counters in the next few shards.
     pub(crate) fn sweep(&self, now: Moment) {
         let first = self.hand.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
         for index in first..first + SHARDS_PER_SWEEP {
-            let evicted = self.sweep_shard(&self.own, index, now) + self.sweep_shard(&self.shared, index, now);
-            self.evicted.fetch_add(evicted, Ordering::Relaxed);
+            let dropped = self.lock(ShardIndex(index % SHARDS)).sweep(now, &self.hasher);
+            self.give_back(dropped);
         }
     }
 
     /// Counters held, shared ones included.
     pub(crate) fn counters(&self) -> u64 {
-        u64::try_from(self.own.len() + self.shared.len()).unwrap_or(u64::MAX)
+        let counters = self.own.load(Ordering::Relaxed) + self.shared.load(Ordering::Relaxed);
+        u64::try_from(counters).unwrap_or(u64::MAX)
     }
 
     /// Counters forgotten since the start.
@@ -141,70 +150,38 @@ impl CounterTable {
         self.evicted.load(Ordering::Relaxed)
     }
 
+    /// Every shard, one after the other.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        (0..SHARDS).map(|index| self.lock(ShardIndex(index)))
+    }
+
+    fn take_place(&self) -> bool {
+        self.own
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| {
+                (own < self.own_max).then_some(own + 1)
+            })
+            .is_ok()
+    }
+
     /// Every tally with the debug text of whom it counts, in a fixed order.
     #[cfg(test)]
-    pub(crate) fn tallies(&self) -> Vec<(String, Option<Tally>)> {
-        fn of<K: Copy + Eq + Hash + std::fmt::Debug>(map: &ShardedMap<K>) -> Vec<(String, Option<Tally>)> {
-            let shards = (0..crate::sharded_map::SHARDS).map(|index| map.shard(index).read());
-            shards
-                .flat_map(|shard| shard.iter().map(entry).collect::<Vec<_>>())
-                .collect()
-        }
-        fn entry<K: std::fmt::Debug>((key, counter): (&Hashed<K>, &Arc<Counter>)) -> (String, Option<Tally>) {
-            (format!("{:?}", key.key), *counter.lock())
-        }
-        let mut tallies = of(&self.own);
-        tallies.extend(of(&self.shared));
+    pub(crate) fn tallies(&self) -> Vec<(String, crate::tally::Tally)> {
+        let entry = |(subject, tally)| (format!("{subject:?}"), tally);
+        let mut tallies: Vec<_> = self
+            .shards()
+            .flat_map(|shard| shard.tallies().map(entry).collect::<Vec<_>>())
+            .collect();
         tallies.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         tallies
     }
 
-    /// The tally of a shared counter, for a subject that goes on with a copy of it.
-    fn leave(&self, share: &Hashed<Share>) -> Option<Tally> {
-        if self.shared.len() == 0 {
-            return None;
+    fn give_back(&self, dropped: Dropped) {
+        if dropped != Dropped::default() {
+            self.own.fetch_sub(dropped.own, Ordering::Relaxed);
+            self.shared.fetch_sub(dropped.shared, Ordering::Relaxed);
+            let evicted = u64::try_from(dropped.own + dropped.shared).unwrap_or(0);
+            self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
-        let mut shard = self.shared.write(share);
-        let counter = shard.get_mut(share)?;
-        let tally = counter.retire()?;
-        *counter = Arc::new(Counter::new(tally));
-        Some(tally)
-    }
-
-    /// Looks under a lock that lets charges pass; only what was found idle then is removed under one that does not.
-    fn sweep_shard<K: Copy + Eq + Hash>(&self, map: &ShardedMap<K>, index: usize, now: Moment) -> u64 {
-        let lock: &RwLock<_> = map.shard(index);
-        let idle: Vec<Hashed<K>> = lock
-            .read()
-            .iter()
-            .filter(|(_, counter)| counter.is_idle(now))
-            .map(|(key, _)| *key)
-            .collect();
-        if idle.is_empty() {
-            return 0;
-        }
-        let mut shard = lock.write();
-        let mut evicted = 0;
-        for key in idle {
-            let Some(tally) = shard.get(&key).and_then(|counter| counter.retire_if_idle(now)) else {
-                continue;
-            };
-            self.floor.lock().raise(&tally, now);
-            shard.remove(&key);
-            evicted += 1;
-        }
-        if shard.len() < shard.capacity() / 4 {
-            shard.shrink_to_fit();
-        }
-        map.release(evicted);
-        u64::try_from(evicted).unwrap_or(u64::MAX)
-    }
-
-    fn share(&self, subject: &Hashed<Subject>) -> Hashed<Share> {
-        self.shared.hashed(Share {
-            rule: subject.key.rule,
-            bucket: subject.hash() % SHARED_PER_RULE,
-        })
     }
 }
 

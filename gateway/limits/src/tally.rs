@@ -1,11 +1,10 @@
 //! What one counter has admitted, under whatever quota it was last charged with.
 //!
 //! Decides how admissions survive an edit of their rule: what is remembered is replayed into the new shape. Knows no subject
-//! and no lock; counters hold it.
+//! and no lock; shards hand it about when a counter changes its shape or its place.
 
 use crate::calendar::{CalendarCount, PERIOD_US_MAX};
 use crate::decimated_log::{Batches, DecimatedLog, Standing};
-use crate::layout::Layout;
 use crate::quota::Quota;
 use portcullis_verify::Moment;
 
@@ -13,7 +12,7 @@ use portcullis_verify::Moment;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tally {
     /// Under a rolling window.
-    Rolling(Layout, DecimatedLog),
+    Rolling(DecimatedLog),
     /// Under a calendar period.
     Calendar(CalendarCount),
 }
@@ -49,7 +48,7 @@ impl Tally {
     /// A tally that has admitted nothing.
     pub(crate) fn fresh(quota: &Quota, floor: &Floor) -> Tally {
         match *quota {
-            Quota::Rolling(layout) => Tally::Rolling(layout, DecimatedLog::starting_at(&layout, floor.rolling_us)),
+            Quota::Rolling(layout) => Tally::Rolling(DecimatedLog::starting_at(&layout, floor.rolling_us)),
             Quota::Calendar { period, .. } => Tally::Calendar(
                 floor
                     .calendar
@@ -58,66 +57,64 @@ impl Tally {
         }
     }
 
-    /// Microseconds until `quota` has room for one more request; `None` when it has room now.
-    pub(crate) fn wait_us(&self, quota: &Quota, now: Moment) -> Option<u64> {
+    /// Whether it is in the shape of `quota`.
+    pub(crate) fn fits(&self, quota: &Quota) -> bool {
         match (self, quota) {
-            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
-                log.wait_us(layout, now.monotonic_us)
-            }
-            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
-                count.wait_us(*limit, now)
-            }
-            _ => self.replayed(quota, now).wait_us(quota, now),
+            (Tally::Rolling(log), Quota::Rolling(layout)) => log.head.fits(layout),
+            (Tally::Calendar(count), Quota::Calendar { period, .. }) => count.period() == *period,
+            _ => false,
         }
     }
 
-    /// Counts an admission for which [`Tally::wait_us`] said there is room, and tells where `quota` then stands.
-    pub(crate) fn admit(&mut self, quota: &Quota, now: Moment) -> Standing {
-        match (&mut *self, quota) {
-            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
-                log.admit(wanted, now.monotonic_us)
-            }
-            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
-                count.admit(*limit, now)
-            }
-            _ => {
-                *self = self.replayed(quota, now);
-                self.admit(quota, now)
-            }
+    /// The same admissions in the shape of `quota`.
+    #[cold]
+    pub(crate) fn reshaped(&self, quota: &Quota, now: Moment) -> Tally {
+        if self.fits(quota) {
+            return *self;
+        }
+        let batches: Batches = match self {
+            Tally::Rolling(log) => log.head.batches(&log.stamps, &log.head.layout()),
+            Tally::Calendar(count) => count.batches(),
+        };
+        match *quota {
+            Quota::Rolling(layout) => Tally::Rolling(DecimatedLog::replay(&layout, &batches, now.monotonic_us)),
+            Quota::Calendar { period, .. } => Tally::Calendar(CalendarCount::replay(period, &batches, now)),
+        }
+    }
+
+    /// Microseconds until `quota` has room for one more request; `None` when it has room now.
+    pub(crate) fn wait_us(&self, quota: &Quota, now: Moment) -> Option<u64> {
+        match (self.reshaped(quota, now), quota) {
+            (Tally::Rolling(log), Quota::Rolling(layout)) => log.head.wait_us(layout, now.monotonic_us),
+            (Tally::Calendar(count), quota) => count.wait_us(quota.limit(), now),
+            // A tally that was reshaped to a calendar quota is none of these.
+            (Tally::Rolling(_), Quota::Calendar { .. }) => None,
         }
     }
 
     /// Where `quota` stands.
     pub(crate) fn standing(&self, quota: &Quota, now: Moment) -> Standing {
-        match (self, quota) {
-            (Tally::Rolling(layout, log), Quota::Rolling(wanted)) if layout == wanted => {
-                log.standing(layout, now.monotonic_us)
-            }
-            (Tally::Calendar(count), Quota::Calendar { period, limit }) if count.period() == *period => {
-                count.standing(*limit, now)
-            }
-            _ => self.replayed(quota, now).standing(quota, now),
+        match self.reshaped(quota, now) {
+            Tally::Rolling(log) => log.head.standing(&log.stamps, &log.head.layout(), now.monotonic_us),
+            Tally::Calendar(count) => count.standing(quota.limit(), now),
         }
     }
 
     /// Whether forgetting it loses nothing.
     pub(crate) fn is_idle(&self, now: Moment) -> bool {
         match self {
-            Tally::Rolling(layout, log) => log.is_idle(layout, now.monotonic_us),
+            Tally::Rolling(log) => log.head.is_idle(&log.head.layout(), now.monotonic_us),
             Tally::Calendar(count) => count.is_over(now),
         }
     }
 
-    /// The same admissions in the shape of `quota`.
-    #[cold]
-    fn replayed(&self, quota: &Quota, now: Moment) -> Tally {
-        let batches: Batches = match self {
-            Tally::Rolling(layout, log) => log.batches(layout),
-            Tally::Calendar(count) => count.batches(),
-        };
-        match *quota {
-            Quota::Rolling(layout) => Tally::Rolling(layout, DecimatedLog::replay(&layout, &batches, now.monotonic_us)),
-            Quota::Calendar { period, .. } => Tally::Calendar(CalendarCount::replay(period, &batches, now)),
+    /// Counts an admission for which [`Tally::wait_us`] said there is room, and tells where `quota` then stands.
+    #[cfg(test)]
+    pub(crate) fn admit(&mut self, quota: &Quota, now: Moment) -> Standing {
+        *self = self.reshaped(quota, now);
+        match self {
+            Tally::Rolling(log) => log.head.admit(&mut log.stamps, &log.head.layout(), now.monotonic_us),
+            Tally::Calendar(count) => count.admit(quota.limit(), now),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod change;
 pub mod clock;
 pub mod decide;
+pub mod derived;
 pub mod failure_throttle;
 pub mod identifier;
 pub mod key_record;
@@ -24,6 +25,7 @@ pub mod verifier;
 
 pub use change::{Change, ChangeKind};
 pub use clock::{Clock, ManualClock, Moment};
+pub use derived::Derived;
 pub use failure_throttle::{FailureSettings, FailureThrottle};
 pub use identifier::{AppId, DeploymentId, KeyHash, KeyId, SchemeId, Version};
 pub use key_record::{AppRecord, KeyRecord, SchemeRecord};

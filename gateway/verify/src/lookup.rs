@@ -20,6 +20,7 @@ mod flight;
 mod interleaving_tests;
 #[cfg(test)]
 pub(crate) mod scripted_source;
+mod shared_rules;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use fence::{StripeFence, WideFences};
 use flight::Flight;
 use moka::policy::EvictionPolicy;
 use parking_lot::{Mutex, RwLock};
+use shared_rules::SharedRules;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -91,7 +93,7 @@ pub struct Lookup {
     /// How often the floor was raised. Written likewise.
     floors: AtomicU64,
     source: Arc<dyn KeySource>,
-    default_rules: Arc<RuleSet>,
+    rules: SharedRules,
     clock: Clock,
     settings: CacheSettings,
     /// One permit per look-up at the source.
@@ -157,7 +159,7 @@ impl Lookup {
             wide: AtomicU64::new(0),
             floors: AtomicU64::new(0),
             source,
-            default_rules,
+            rules: SharedRules::new(default_rules),
             clock,
             slots: Semaphore::new(settings.fills_max.clamp(1, Semaphore::MAX_PERMITS)),
             settings,

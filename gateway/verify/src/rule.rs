@@ -11,7 +11,7 @@ mod tests;
 pub use endpoints::{EndpointPattern, Endpoints};
 pub use fault::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, RuleFault};
 
-use crate::SchemeId;
+use crate::{Derived, SchemeId};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -164,13 +164,23 @@ impl fmt::Display for Window {
 }
 
 /// The rules of one scheme, ready to match.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RuleSet {
     /// The scheme, or `None` for the gateway's default rules.
     pub scheme_id: Option<SchemeId>,
     /// The rules, lowest priority number first, ties in stored order.
     pub rules: Box<[CompiledRule]>,
+    /// What the limiter works out of them on first use.
+    pub limiter_view: Derived,
 }
+
+impl PartialEq for RuleSet {
+    fn eq(&self, other: &RuleSet) -> bool {
+        (self.scheme_id, &self.rules) == (other.scheme_id, &other.rules)
+    }
+}
+
+impl Eq for RuleSet {}
 
 impl RuleSet {
     /// Compiles the rules of one scheme, given in stored order.
@@ -204,7 +214,11 @@ impl RuleSet {
                 }
             })
             .collect();
-        RuleSet { scheme_id, rules }
+        RuleSet {
+            scheme_id,
+            rules,
+            limiter_view: Derived::default(),
+        }
     }
 }
 

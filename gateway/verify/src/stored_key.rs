@@ -3,10 +3,9 @@
 //! What it says of the key is immutable, so that a hit shares it without a lock; a change replaces it whole. Counters live outside it (an
 //! invalidation must not reset a limit) and other crates' compiled views hang on it through [`Derived`].
 
-use crate::{AppRecord, DeploymentId, KeyId, KeyRecord, RuleSet, Version};
-use std::any::Any;
+use crate::{AppRecord, DeploymentId, Derived, KeyId, KeyRecord, RuleSet, Version};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 /// A key as the cache holds it.
 #[derive(Debug)]
@@ -41,8 +40,6 @@ pub struct StoredKey {
     pub as_of: Version,
     /// Identity headers, compiled by the HTTP crate on first use.
     pub identity_view: Derived,
-    /// Handles to this key's counters, placed by the limiter on first use.
-    pub counter_handles: Derived,
     /// How many of the changes that concern more than one key this has been held against; kept by [`crate::lookup`].
     pub(crate) trusted_at: AtomicU64,
 }
@@ -51,6 +48,16 @@ impl StoredKey {
     /// Compiles a record. `default_rules` hold when the record has no scheme.
     #[must_use]
     pub fn compile(record: KeyRecord, as_of: Version, default_rules: &Arc<RuleSet>) -> StoredKey {
+        let rules = match &record.scheme {
+            Some(scheme) => Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
+            None => Arc::clone(default_rules),
+        };
+        StoredKey::with_rules(record, as_of, rules)
+    }
+
+    /// Compiles a record under rules that were compiled already, as all records of a scheme share them.
+    #[must_use]
+    pub fn with_rules(record: KeyRecord, as_of: Version, rules: Arc<RuleSet>) -> StoredKey {
         let mut permissions: Vec<Box<str>> = record
             .permissions
             .into_iter()
@@ -59,10 +66,6 @@ impl StoredKey {
             .collect();
         permissions.sort_unstable();
         permissions.dedup();
-        let rules = match record.scheme {
-            Some(scheme) => Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
-            None => Arc::clone(default_rules),
-        };
         StoredKey {
             key_id: record.key_id,
             lineage_id: record.lineage_id,
@@ -79,29 +82,7 @@ impl StoredKey {
             rules,
             as_of,
             identity_view: Derived::default(),
-            counter_handles: Derived::default(),
             trusted_at: AtomicU64::new(0),
         }
-    }
-}
-
-/// A slot for a value that another crate computes from a [`StoredKey`] once and keeps beside it.
-#[derive(Default)]
-pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
-
-impl Derived {
-    /// The value, computed by the first caller. `None` if the slot already holds a value of another type.
-    pub fn get_or_init<T: Any + Send + Sync>(&self, compute: impl FnOnce() -> T) -> Option<&T> {
-        self.0.get_or_init(|| Box::new(compute())).downcast_ref()
-    }
-}
-
-impl std::fmt::Debug for Derived {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.get().is_some() {
-            "Derived(set)"
-        } else {
-            "Derived(empty)"
-        })
     }
 }

@@ -31,6 +31,7 @@ fn stored(record: KeyRecord) -> StoredKey {
     let rules = Arc::new(RuleSet {
         scheme_id: None,
         rules: Box::new([]),
+        limiter_view: Default::default(),
     });
     StoredKey::compile(record, Version { epoch: 1, revision: 1 }, &rules)
 }

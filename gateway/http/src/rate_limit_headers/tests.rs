@@ -16,6 +16,7 @@ fn rules(windows: &[(&str, Window)]) -> RuleSet {
     RuleSet {
         scheme_id: None,
         rules: windows.iter().enumerate().map(rule).collect(),
+        limiter_view: Default::default(),
     }
 }
 

@@ -567,6 +567,6 @@ fn editing_to_and_fro_does_not_move_the_newest_admission() {
 }
 
 #[test]
-fn it_takes_eighty_bytes() {
-    assert_eq!(size_of::<DecimatedLog>(), 80);
+fn a_head_is_half_a_cache_line_and_the_stamps_are_one() {
+    assert_eq!((size_of::<LogHead>(), size_of::<Stamps>()), (32, 64));
 }

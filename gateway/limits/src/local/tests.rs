@@ -368,7 +368,7 @@ fn a_sweep_gives_nothing_back() {
         0
     );
     assert_eq!(limiter.stats().evicted, 0);
-    // The key's counter is idle and goes, though the record still holds it; the day's stays.
+    // The key's counter is idle and goes; the day's stays.
     sweep(later(60 * SECOND));
     assert_eq!((limiter.stats().evicted, limiter.stats().counters), (1, 1));
     assert_eq!(admitted(&limiter, &key, &from("192.0.2.1", later(60 * SECOND)), 10), 3);
@@ -410,9 +410,9 @@ fn a_full_limiter_still_limits_everyone() {
         assert!(of_this <= 3);
         total += of_this;
     }
-    assert!(total > 500, "few share a counter: {total}");
+    assert!(total > 350, "few share a counter: {total}");
     let stats = limiter.stats();
-    assert!(stats.overflowed > 0 && stats.counters <= 2 * 1_024, "{stats:?}");
+    assert!(stats.overflowed > 0 && stats.counters <= 2 * 256, "{stats:?}");
 }
 
 #[test]

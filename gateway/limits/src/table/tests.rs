@@ -1,8 +1,9 @@
 //! Capacity, sharing and forgetting.
 
 use super::*;
+use crate::decimated_log::Standing;
 use crate::layout::Layout;
-use crate::subject::Network;
+use crate::subject::RuleDigest;
 
 const WINDOW_US: u64 = 60_000_000;
 
@@ -17,36 +18,61 @@ fn at(monotonic_us: u64) -> Moment {
     }
 }
 
-fn subject(table: &CounterTable, owner: i64) -> Hashed<Subject> {
-    table.hashed(Subject {
-        rule: RuleDigest([7, 7]),
-        owner,
-        network: Network::Any,
-    })
+/// One rule's counters in a table.
+struct Rule<'a> {
+    table: &'a CounterTable,
+    rule: u64,
+    quota: Quota,
 }
 
-/// The counter that charges for this subject go to, made if it is missing.
-fn placed(table: &CounterTable, owner: i64, quota: &Quota) -> Found {
-    let subject = subject(table, owner);
-    table.place(&subject, quota);
-    table.find(&subject).unwrap()
-}
+impl Rule<'_> {
+    fn key(&self, owner: i64) -> (Hashed, ShardIndex) {
+        let subject = Subject::anywhere(RuleDigest([self.rule, 7]), owner);
+        self.table.key(Mode::PerKey, subject)
+    }
 
-fn counter(found: &Found) -> &Arc<Counter> {
-    match found {
-        Found::Own(counter) | Found::Shared(counter) => counter,
+    fn locate(&self, owner: i64) -> Located {
+        let (key, shard) = self.key(owner);
+        self.table.lock(shard).locate(&key, self.table.hasher())
+    }
+
+    /// The counter that charges for this subject go to, made if it is missing.
+    fn placed(&self, owner: i64, now: Moment) -> Located {
+        let (key, index) = self.key(owner);
+        let mut shard = self.table.lock(index);
+        let is_own = matches!(shard.locate(&key, self.table.hasher()), Located::Own(_));
+        let is_reserved = !is_own && self.table.reserve(&mut shard, now);
+        self.table.place(&mut shard, &key, &self.quota, is_reserved, now);
+        shard.locate(&key, self.table.hasher())
+    }
+
+    fn wait_us(&self, owner: i64, now: Moment) -> Option<u64> {
+        let (key, shard) = self.key(owner);
+        let spot = self.locate(owner).spot().unwrap();
+        self.table.lock(shard).wait_us(&key, spot, &self.quota, now)
+    }
+
+    fn admit(&self, owner: i64, now: Moment) {
+        let spot = self.placed(owner, now).spot().unwrap();
+        assert_eq!(self.wait_us(owner, now), None);
+        let (key, shard) = self.key(owner);
+        self.table.lock(shard).admit(&key, spot, &self.quota, now).unwrap();
+    }
+
+    fn remaining(&self, owner: i64, now: Moment) -> u32 {
+        let (key, shard) = self.key(owner);
+        let spot = self.locate(owner).spot();
+        let Standing { remaining, .. } = self.table.lock(shard).standing(&key, spot, &self.quota, now);
+        remaining
     }
 }
 
-fn admit(found: &Found, quota: &Quota, now: Moment) {
-    let mut tally = counter(found).lock();
-    let tally = tally.as_mut().unwrap();
-    assert_eq!(tally.wait_us(quota, now), None);
-    tally.admit(quota, now);
-}
-
-fn remaining(found: &Found, quota: &Quota, now: Moment) -> u32 {
-    counter(found).lock().unwrap().standing(quota, now).remaining
+fn rule(table: &CounterTable, limit: u32) -> Rule<'_> {
+    Rule {
+        table,
+        rule: 7,
+        quota: quota(limit),
+    }
 }
 
 fn sweep_all(table: &CounterTable, now: Moment) {
@@ -58,27 +84,26 @@ fn sweep_all(table: &CounterTable, now: Moment) {
 #[test]
 fn looking_makes_no_counter() {
     let table = CounterTable::new(10);
-    assert!(table.find(&subject(&table, 1)).is_none());
+    assert_eq!(rule(&table, 10).locate(1), Located::Missing);
+    assert_eq!(rule(&table, 10).remaining(1, at(0)), 10);
     assert_eq!(table.counters(), 0);
 }
 
 #[test]
 fn a_sweep_forgets_what_is_idle_and_nothing_else() {
-    let (table, quota) = (CounterTable::new(10_000), quota(10));
+    let table = CounterTable::new(10_000);
+    let rule = rule(&table, 10);
     for owner in 0..5_000 {
-        let used_us = if owner % 2 == 0 { 0 } else { 1_000 };
-        admit(&placed(&table, owner, &quota), &quota, at(used_us));
+        rule.admit(owner, at(if owner % 2 == 0 { 0 } else { 1_000 }));
     }
     sweep_all(&table, at(WINDOW_US - 1));
     assert_eq!((table.counters(), table.evicted()), (5_000, 0));
     sweep_all(&table, at(WINDOW_US));
     assert_eq!((table.counters(), table.evicted()), (2_500, 2_500));
     for owner in 0..5_000 {
-        let found = table.find(&subject(&table, owner));
-        assert_eq!(found.is_some(), owner % 2 == 1, "owner {owner}");
-        if let Some(found) = found {
-            assert_eq!(remaining(&found, &quota, at(WINDOW_US)), 9);
-        }
+        let is_live = owner % 2 == 1;
+        assert_eq!(rule.locate(owner) != Located::Missing, is_live, "owner {owner}");
+        assert_eq!(rule.remaining(owner, at(WINDOW_US)), if is_live { 9 } else { 10 });
     }
     sweep_all(&table, at(WINDOW_US + 1_000));
     assert_eq!((table.counters(), table.evicted()), (0, 5_000));
@@ -86,109 +111,115 @@ fn a_sweep_forgets_what_is_idle_and_nothing_else() {
 
 #[test]
 fn one_sweep_looks_at_a_part_of_the_table() {
-    let (table, quota) = (CounterTable::new(10_000), quota(10));
+    let table = CounterTable::new(10_000);
     for owner in 0..5_000 {
-        placed(&table, owner, &quota);
+        rule(&table, 10).placed(owner, at(0));
     }
-    table.sweep(at(0));
-    assert!((1..1_000).contains(&table.evicted()), "{}", table.evicted());
-}
-
-#[test]
-fn a_forgotten_counter_is_retired_for_whoever_still_holds_it() {
-    let (table, quota) = (CounterTable::new(10), quota(10));
-    let held = placed(&table, 1, &quota);
-    admit(&held, &quota, at(0));
-    sweep_all(&table, at(WINDOW_US));
-    assert!(counter(&held).lock().is_none());
-    assert!(table.find(&subject(&table, 1)).is_none());
+    let sweeps = (1..)
+        .find(|_| {
+            table.sweep(at(0));
+            table.counters() == 0
+        })
+        .unwrap();
+    assert!((SWEEPS_PER_ROUND / 4..=SWEEPS_PER_ROUND).contains(&sweeps), "{sweeps}");
 }
 
 #[test]
 fn a_counter_begins_where_the_last_was_forgotten() {
-    let (table, quota) = (CounterTable::new(10), quota(1));
-    admit(&placed(&table, 1, &quota), &quota, at(0));
+    let table = CounterTable::new(10);
+    let rule = rule(&table, 1);
+    rule.admit(1, at(0));
     sweep_all(&table, at(WINDOW_US + 5));
     // A request that read the clock before the sweep did.
-    let again = placed(&table, 1, &quota);
-    admit(&again, &quota, at(WINDOW_US - 1));
-    let wait_us = counter(&again).lock().unwrap().wait_us(&quota, at(WINDOW_US + 5));
-    assert_eq!(wait_us, Some(WINDOW_US));
+    rule.admit(1, at(WINDOW_US - 1));
+    assert_eq!(rule.wait_us(1, at(WINDOW_US + 5)), Some(WINDOW_US));
 }
 
 #[test]
 fn a_full_table_drops_no_live_counter_and_lets_new_subjects_share() {
-    let (table, quota) = (CounterTable::new(100), quota(10));
+    let table = CounterTable::new(100);
+    let rule = rule(&table, 10);
     for owner in 0..100 {
-        let found = placed(&table, owner, &quota);
-        assert!(matches!(found, Found::Own(_)));
-        admit(&found, &quota, at(0));
+        rule.admit(owner, at(0));
+        assert!(matches!(rule.locate(owner), Located::Own(_)));
     }
     assert!(!table.has_room());
     for owner in 100..40_000 {
-        assert!(
-            matches!(placed(&table, owner, &quota), Found::Shared(_)),
-            "owner {owner}"
-        );
+        let located = rule.placed(owner, at(0));
+        assert!(matches!(located, Located::Shared(_)), "owner {owner}");
     }
-    assert_eq!(table.counters(), 100 + SHARED_PER_RULE, "shared counters are bounded");
+    let shared = u64::try_from(SHARDS_PER_KIND).unwrap();
+    assert_eq!(table.counters(), 100 + shared, "shared counters are bounded");
     for owner in 0..100 {
-        assert_eq!(
-            remaining(&table.find(&subject(&table, owner)).unwrap(), &quota, at(0)),
-            9
-        );
+        assert_eq!(rule.remaining(owner, at(0)), 9);
     }
 }
 
 #[test]
+fn a_full_table_gives_the_place_of_an_idle_counter_to_who_comes() {
+    let table = CounterTable::new(1_000);
+    let rule = rule(&table, 1_000);
+    for owner in 0..1_000 {
+        rule.admit(owner, at(0));
+    }
+    let own = (1_000..3_000)
+        .filter(|&owner| {
+            rule.admit(owner, at(WINDOW_US));
+            matches!(rule.locate(owner), Located::Own(_))
+        })
+        .count();
+    assert!(own >= 800, "{own} without a sweep");
+    assert!(own <= 1_000 && table.evicted() >= 800);
+}
+
+#[test]
 fn a_rule_never_shares_with_another() {
-    let (table, quota) = (CounterTable::new(0), quota(10));
+    let table = CounterTable::new(0);
     for rule in 0..20 {
-        let subject = table.hashed(Subject {
-            rule: RuleDigest([rule, 0]),
-            owner: 1,
-            network: Network::Any,
-        });
-        table.place(&subject, &quota);
-        let found = table.find(&subject).unwrap();
-        assert_eq!(remaining(&found, &quota, at(0)), 10);
-        admit(&found, &quota, at(0));
+        let rule = Rule {
+            table: &table,
+            rule,
+            quota: quota(10),
+        };
+        assert_eq!(rule.remaining(1, at(0)), 10);
+        rule.admit(1, at(0));
+        assert_eq!(rule.remaining(1, at(0)), 9);
     }
 }
 
 #[test]
 fn a_subject_that_gets_its_own_counter_takes_the_shared_tally_along() {
-    let (table, quota) = (CounterTable::new(1), quota(10));
-    admit(&placed(&table, 1, &quota), &quota, at(0));
-    let shared = placed(&table, 2, &quota);
+    let table = CounterTable::new(1);
+    let rule = rule(&table, 10);
+    rule.admit(1, at(0));
     for _ in 0..7 {
-        admit(&shared, &quota, at(WINDOW_US - 1));
+        rule.admit(2, at(WINDOW_US - 1));
     }
+    assert!(matches!(rule.locate(2), Located::Shared(_)));
+    // Another that shares with it.
+    let (_, shard) = rule.key(2);
+    let other = (3..).find(|&owner| rule.key(owner).1 == shard).unwrap();
+    assert_eq!(rule.remaining(other, at(WINDOW_US)), 3);
     sweep_all(&table, at(WINDOW_US));
     assert!(table.has_room());
-    let own = placed(&table, 2, &quota);
-    assert!(matches!(own, Found::Own(_)));
-    assert_eq!(remaining(&own, &quota, at(WINDOW_US)), 3);
-    assert!(counter(&shared).lock().is_none(), "a charge on its way must come back");
-    admit(&own, &quota, at(WINDOW_US));
-    assert_eq!(remaining(&own, &quota, at(WINDOW_US)), 2);
-    // The others of the bucket keep what the shared counter knew.
-    let share = table.share(&subject(&table, 2));
-    let left = Arc::clone(table.shared.read(&share).get(&share).unwrap());
-    assert_eq!(left.lock().unwrap().standing(&quota, at(WINDOW_US)).remaining, 3);
+    rule.admit(2, at(WINDOW_US));
+    assert!(matches!(rule.locate(2), Located::Own(_)));
+    assert_eq!(rule.remaining(2, at(WINDOW_US)), 2);
+    // The others keep what the shared counter knew.
+    assert_eq!(rule.remaining(other, at(WINDOW_US)), 3);
 }
 
 #[test]
 fn shared_counters_are_forgotten_too() {
-    let (table, quota) = (CounterTable::new(0), quota(10));
+    let table = CounterTable::new(0);
+    let rule = rule(&table, 10);
     for owner in 0..500 {
-        let found = placed(&table, owner, &quota);
-        if remaining(&found, &quota, at(4)) > 0 {
-            admit(&found, &quota, at(owner.unsigned_abs() / 100));
+        if rule.remaining(owner, at(4)) > 0 {
+            rule.admit(owner, at(owner.unsigned_abs() / 100));
         }
     }
-    assert!(table.counters() > 300);
+    assert!(table.counters() > 150);
     sweep_all(&table, at(WINDOW_US + 5));
     assert_eq!(table.counters(), 0);
-    assert!(table.find(&subject(&table, 1)).is_none());
+    assert_eq!(rule.locate(1), Located::Missing);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::calendar::Period;
+use crate::layout::Layout;
 
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -172,10 +173,4 @@ fn a_floor_only_rises() {
     };
     floor.raise(&calendar, much_later);
     assert_eq!(floor.calendar, Some(much_later));
-}
-
-#[test]
-fn a_counter_with_its_lock_and_its_reference_counts_takes_two_cache_lines() {
-    let counts = 2 * size_of::<usize>();
-    assert_eq!(size_of::<crate::counter::Counter>() + counts, 128);
 }

@@ -131,11 +131,10 @@ impl Pilot {
             lookup.counters.fills.fetch_add(1, Ordering::Relaxed);
             let fetched = lookup.source.fetch(&self.hash).await?;
             let found = match fetched.record {
-                Some(record) => Found::Known(Arc::new(StoredKey::compile(
-                    record,
-                    fetched.as_of,
-                    &lookup.default_rules,
-                ))),
+                Some(record) => {
+                    let rules = lookup.rules.of(record.scheme.as_ref());
+                    Found::Known(Arc::new(StoredKey::with_rules(record, fetched.as_of, rules)))
+                }
                 None => Found::Unknown,
             };
             let answer = Landed {

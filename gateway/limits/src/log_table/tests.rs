@@ -1,0 +1,94 @@
+//! The table beside a plain map.
+
+use super::*;
+use crate::layout::Layout;
+use crate::subject::RuleDigest;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn log(marker: u64) -> DecimatedLog {
+    DecimatedLog::starting_at(&Layout::new(5, 1_000), marker)
+}
+
+/// Few homes, so that chains form and wrap around.
+fn key(id: u64, homes: u64) -> Hashed {
+    let subject = Subject {
+        rule: RuleDigest([id % homes, 0]),
+        owner: id,
+        network: 0,
+    };
+    Hashed {
+        hash: HASHER.hash(&subject),
+        subject,
+    }
+}
+
+const HASHER: SubjectHasher = SubjectHasher { keys: [3, 5] };
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_holds_what_a_map_holds(
+        steps in prop::collection::vec((0..3_u8, 0..200_u64), 1..600),
+        homes in prop_oneof![Just(1_u64), Just(3), Just(1_000)],
+    ) {
+        let mut table = LogTable::default();
+        let mut map = BTreeMap::new();
+        for (step, (action, id)) in steps.into_iter().enumerate() {
+            let key = key(id, homes);
+            let found = table.find(&key);
+            prop_assert_eq!(found.is_some(), map.contains_key(&id));
+            match (action, found) {
+                (0 | 1, None) => {
+                    let marker = u64::try_from(step).unwrap() + 1;
+                    table.insert(&key, &log(marker), &HASHER);
+                    map.insert(id, marker);
+                }
+                (2, Some(index)) => {
+                    table.remove(index, &HASHER);
+                    map.remove(&id);
+                    table.shrink(&HASHER);
+                }
+                _ => {}
+            }
+            prop_assert_eq!(table.len(), map.len());
+        }
+        for (&id, &marker) in &map {
+            let index = table.find(&key(id, homes));
+            prop_assert_eq!(index.map(|index| table.log(index)), Some(log(marker)));
+        }
+        prop_assert_eq!((0..table.slots()).filter(|&at| table.subject(at).is_some()).count(), map.len());
+    }
+}
+
+#[test]
+fn it_is_never_more_than_two_thirds_full_nor_less_than_half_while_it_grows() {
+    let mut table = LogTable::default();
+    for id in 0..100_000 {
+        table.insert(&key(id, 1_000_000), &log(id), &HASHER);
+        assert!(table.len() * 3 <= table.slots() * 2, "{id}");
+        assert!(
+            table.slots() <= SLOTS_MIN + 4 || table.len() * 2 >= table.slots(),
+            "{id} {}",
+            table.slots()
+        );
+    }
+    while let Some(index) = (0..table.slots())
+        .rev()
+        .find(|&at| table.subject(at).is_some())
+        .filter(|_| table.len() > 10)
+    {
+        table.remove(index, &HASHER);
+        if table.len() % 1_000 == 0 {
+            table.shrink(&HASHER);
+        }
+    }
+    table.shrink(&HASHER);
+    assert!(table.slots() <= 42, "{}", table.slots());
+}
+
+#[test]
+fn a_slot_is_one_cache_line() {
+    assert_eq!((size_of::<Slot>(), size_of::<Stamps>()), (64, 64));
+}

@@ -1,0 +1,291 @@
+//! A part of the counters, under one lock.
+//!
+//! Decides who has a counter and who shares one, and in which of its two tables a counter lies. Knows no requests and no other
+//! shard; the table makes shards and locks them, charging asks them.
+
+use crate::calendar::CalendarCount;
+use crate::decimated_log::Standing;
+use crate::log_table::LogTable;
+use crate::quota::Quota;
+use crate::subject::{Hashed, Subject, SubjectHasher};
+use crate::tally::{Floor, Tally};
+use portcullis_verify::Moment;
+use std::collections::HashMap;
+
+/// Slots looked at for an idle counter when there is no room for a new one.
+const HAND_STEP: usize = 16;
+
+/// The counters of the subjects that hash here, and of those who share.
+///
+/// A subject's admissions are all in its own counter if it has one, else all in the one that the subjects of its rule in this
+/// shard share. It moves from the second to the first with a copy of what the others have used too.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    logs: LogTable,
+    calendars: HashMap<Subject, CalendarCount>,
+    floor: Floor,
+    /// Counters that are shared.
+    shared: usize,
+    /// Where the search for an idle counter goes on.
+    hand: usize,
+}
+
+/// Where a counter lies. Means nothing after the shard has placed, reshaped or dropped another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// In the table of logs, at this index.
+    Log(usize),
+    /// Among the calendar counts, under this owner.
+    Calendar { is_shared: bool },
+}
+
+/// The counter of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Located {
+    /// Its own.
+    Own(Spot),
+    /// One that it shares, for want of room.
+    Shared(Spot),
+    /// There is none, because it has admitted nothing that counts.
+    Missing,
+}
+
+/// Counters that a shard dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Dropped {
+    /// Of one subject each.
+    pub(crate) own: usize,
+    /// Shared ones.
+    pub(crate) shared: usize,
+}
+
+impl Located {
+    /// Where.
+    #[inline]
+    pub(crate) fn spot(self) -> Option<Spot> {
+        match self {
+            Located::Own(spot) | Located::Shared(spot) => Some(spot),
+            Located::Missing => None,
+        }
+    }
+}
+
+impl Shard {
+    /// Finds the counter that holds the subject's admissions.
+    #[inline]
+    pub(crate) fn locate(&self, key: &Hashed, hasher: &SubjectHasher) -> Located {
+        if let Some(index) = self.logs.find(key) {
+            return Located::Own(Spot::Log(index));
+        }
+        if self.calendars.is_empty() && self.shared == 0 {
+            return Located::Missing;
+        }
+        self.locate_rest(key, hasher)
+    }
+
+    #[cold]
+    fn locate_rest(&self, key: &Hashed, hasher: &SubjectHasher) -> Located {
+        if self.calendars.contains_key(&key.subject) {
+            return Located::Own(Spot::Calendar { is_shared: false });
+        }
+        let shared = shared(key, hasher);
+        match self.logs.find(&shared) {
+            Some(index) => Located::Shared(Spot::Log(index)),
+            None if self.calendars.contains_key(&shared.subject) => Located::Shared(Spot::Calendar { is_shared: true }),
+            None => Located::Missing,
+        }
+    }
+
+    /// Microseconds until `quota` has room for one more request; `None` when it has room now.
+    #[inline]
+    pub(crate) fn wait_us(&self, key: &Hashed, spot: Spot, quota: &Quota, now: Moment) -> Option<u64> {
+        if let (Spot::Log(index), Quota::Rolling(layout)) = (spot, quota) {
+            let head = self.logs.head(index);
+            if head.fits(layout) {
+                return head.wait_us(layout, now.monotonic_us);
+            }
+        }
+        self.tally(key, spot)?.wait_us(quota, now)
+    }
+
+    /// Where `quota` stands.
+    pub(crate) fn standing(&self, key: &Hashed, spot: Option<Spot>, quota: &Quota, now: Moment) -> Standing {
+        spot.and_then(|spot| self.tally(key, spot))
+            .unwrap_or_else(|| Tally::fresh(quota, &self.floor))
+            .standing(quota, now)
+    }
+
+    /// Whether [`Shard::admit`] can count here.
+    #[inline]
+    pub(crate) fn fits(&self, key: &Hashed, spot: Spot, quota: &Quota) -> bool {
+        match (spot, quota) {
+            (Spot::Log(index), Quota::Rolling(layout)) => self.logs.head(index).fits(layout),
+            _ => self.tally(key, spot).is_some_and(|tally| tally.fits(quota)),
+        }
+    }
+
+    /// Counts an admission for which [`Shard::wait_us`] said there is room, and tells where `quota` then stands. The counter
+    /// is in the shape of `quota`.
+    #[inline]
+    pub(crate) fn admit(&mut self, key: &Hashed, spot: Spot, quota: &Quota, now: Moment) -> Option<Standing> {
+        match (spot, quota) {
+            (Spot::Log(index), Quota::Rolling(layout)) => {
+                let (head, stamps) = self.logs.parts_mut(index);
+                Some(head.admit(stamps, layout, now.monotonic_us))
+            }
+            (Spot::Calendar { is_shared }, Quota::Calendar { limit, .. }) => self
+                .calendars
+                .get_mut(&under(key, is_shared))
+                .map(|count| count.admit(*limit, now)),
+            _ => None,
+        }
+    }
+
+    /// Gives the subject a counter in the shape of `quota`: its own if `has_room`, else a shared one, unless it has one.
+    pub(crate) fn place(&mut self, key: &Hashed, quota: &Quota, has_room: bool, now: Moment, hasher: &SubjectHasher) {
+        let located = self.locate(key, hasher);
+        let tally = match located.spot().and_then(|spot| self.tally(key, spot)) {
+            Some(tally) => tally.reshaped(quota, now),
+            None => Tally::fresh(quota, &self.floor),
+        };
+        match located {
+            Located::Own(spot) => self.put(key, Some(spot), &tally, hasher),
+            Located::Shared(_) | Located::Missing if has_room => self.put(key, None, &tally, hasher),
+            Located::Shared(spot) => self.put(&shared(key, hasher), Some(spot), &tally, hasher),
+            Located::Missing => {
+                self.put(&shared(key, hasher), None, &tally, hasher);
+                self.shared += 1;
+            }
+        }
+    }
+
+    /// Takes up a counter that was kept elsewhere, in the place of one that it may have. Answers whether it is new.
+    pub(crate) fn restore(&mut self, key: &Hashed, tally: &Tally, hasher: &SubjectHasher) -> bool {
+        let spot = match self.logs.find(key) {
+            Some(index) => Some(Spot::Log(index)),
+            None if self.calendars.contains_key(&key.subject) => Some(Spot::Calendar {
+                is_shared: key.subject.is_shared(),
+            }),
+            None => None,
+        };
+        self.put(key, spot, tally, hasher);
+        if spot.is_none() && key.subject.is_shared() {
+            self.shared += 1;
+        }
+        spot.is_none()
+    }
+
+    /// Drops every counter that is idle.
+    pub(crate) fn sweep(&mut self, now: Moment, hasher: &SubjectHasher) -> Dropped {
+        let mut dropped = self.drop_idle(0, self.logs.slots(), now, hasher);
+        let Shard {
+            calendars,
+            floor,
+            shared,
+            ..
+        } = self;
+        calendars.retain(|subject, count| {
+            let is_idle = count.is_over(now);
+            if is_idle {
+                floor.raise(&Tally::Calendar(*count), now);
+                if subject.is_shared() {
+                    *shared -= 1;
+                    dropped.shared += 1;
+                } else {
+                    dropped.own += 1;
+                }
+            }
+            !is_idle
+        });
+        if calendars.len() < calendars.capacity() / 4 {
+            calendars.shrink_to_fit();
+        }
+        self.logs.shrink(hasher);
+        dropped
+    }
+
+    /// Looks at the next few counters and drops the idle ones among them, to make room.
+    pub(crate) fn make_room(&mut self, now: Moment, hasher: &SubjectHasher) -> Dropped {
+        let slots = self.logs.slots();
+        let from = if self.hand < slots { self.hand } else { 0 };
+        let until = (from + HAND_STEP).min(slots);
+        self.hand = until;
+        self.drop_idle(from, until, now, hasher)
+    }
+
+    /// Every counter with its subject.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (Subject, Tally)> {
+        let logs = (0..self.logs.slots())
+            .filter_map(|index| Some((*self.logs.subject(index)?, Tally::Rolling(self.logs.log(index)))));
+        let calendars = self
+            .calendars
+            .iter()
+            .map(|(subject, count)| (*subject, Tally::Calendar(*count)));
+        logs.chain(calendars)
+    }
+
+    fn drop_idle(&mut self, from: usize, until: usize, now: Moment, hasher: &SubjectHasher) -> Dropped {
+        let mut dropped = Dropped::default();
+        let mut index = from;
+        while index < until {
+            let head = self.logs.head(index);
+            match self.logs.subject(index).map(Subject::is_shared) {
+                Some(is_shared) if head.is_idle(&head.layout(), now.monotonic_us) => {
+                    self.floor.raise(&Tally::Rolling(self.logs.log(index)), now);
+                    // Another may take its place, so that this index is looked at again.
+                    self.logs.remove(index, hasher);
+                    if is_shared {
+                        self.shared -= 1;
+                        dropped.shared += 1;
+                    } else {
+                        dropped.own += 1;
+                    }
+                }
+                _ => index += 1,
+            }
+        }
+        dropped
+    }
+
+    fn tally(&self, key: &Hashed, spot: Spot) -> Option<Tally> {
+        match spot {
+            Spot::Log(index) => Some(Tally::Rolling(self.logs.log(index))),
+            Spot::Calendar { is_shared } => self.calendars.get(&under(key, is_shared)).copied().map(Tally::Calendar),
+        }
+    }
+
+    /// Puts a tally where its kind belongs, and takes away the counter that it replaces.
+    fn put(&mut self, key: &Hashed, old: Option<Spot>, tally: &Tally, hasher: &SubjectHasher) {
+        match (tally, old) {
+            (Tally::Rolling(log), Some(Spot::Log(index))) => self.logs.set(index, log),
+            (Tally::Rolling(log), old) => {
+                if old.is_some() {
+                    self.calendars.remove(&key.subject);
+                }
+                self.logs.insert(key, log, hasher);
+            }
+            (Tally::Calendar(count), old) => {
+                if let Some(Spot::Log(index)) = old {
+                    self.logs.remove(index, hasher);
+                }
+                self.calendars.insert(key.subject, *count);
+            }
+        }
+    }
+}
+
+fn shared(key: &Hashed, hasher: &SubjectHasher) -> Hashed {
+    let subject = Subject::shared(key.subject.rule);
+    Hashed {
+        hash: hasher.hash(&subject),
+        subject,
+    }
+}
+
+fn under(key: &Hashed, is_shared: bool) -> Subject {
+    if is_shared {
+        Subject::shared(key.subject.rule)
+    } else {
+        key.subject
+    }
+}
