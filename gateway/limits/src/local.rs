@@ -3,8 +3,8 @@
 //! Decides a request over all rules of its key at once: every rule is charged or none. Knows nothing of other gateways. The
 //! engine charges it; whoever runs it calls `sweep` once a second.
 
-use crate::charging::Charging;
-use crate::plan::Plan;
+use crate::charging::{Answer, Charging};
+use crate::plan::{Matches, Plan};
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,12 +63,25 @@ impl LocalLimiter {
 
     /// Looks at the counters that a request means, with their shards locked.
     #[inline]
-    fn look<T>(&self, key: &StoredKey, request: &ChargeRequest<'_>, act: impl FnOnce(Charging<'_>) -> T) -> T {
-        let look = |plan: &Plan| act(Charging::lock(&self.table, plan.matches(key, request, &self.table)));
+    fn look(
+        &self,
+        key: &StoredKey,
+        request: &ChargeRequest<'_>,
+        act: impl FnOnce(Charging<'_, '_>) -> Charge,
+    ) -> Charge {
         match key.rules.limiter_view.get_or_init(|| Plan::new(&key.rules)) {
-            Some(plan) => look(plan),
+            Some(plan) => {
+                let mut matches = Matches::new();
+                plan.find(&mut matches, key, request, &self.table);
+                act(Charging::lock(&self.table, &mut matches, request.now))
+            }
             // The slot holds another limiter's view.
-            None => look(&Plan::new(&key.rules)),
+            None => {
+                let plan = Plan::new(&key.rules);
+                let mut matches = Matches::new();
+                plan.find(&mut matches, key, request, &self.table);
+                act(Charging::lock(&self.table, &mut matches, request.now))
+            }
         }
     }
 }
@@ -76,23 +89,23 @@ impl LocalLimiter {
 impl Limiter for LocalLimiter {
     fn charge(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
         self.look(key, request, |mut charging| {
-            let charge = match charging.blocked(request.now) {
-                Some(blocked) => charging.refuse(blocked, request.now),
-                None => charging.commit(request.now),
-            };
+            let answer = charging.look();
+            if answer == Answer::RoomOnceMade {
+                charging.place();
+            }
             let overflowed = charging.overflowed();
             if overflowed > 0 {
                 self.overflowed.fetch_add(overflowed, Ordering::Relaxed);
             }
-            charge
+            match answer {
+                Answer::Room | Answer::RoomOnceMade => charging.commit(),
+                Answer::Blocked { .. } => charging.stand(answer),
+            }
         })
     }
 
     fn peek(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
-        self.look(key, request, |charging| match charging.blocked(request.now) {
-            Some(blocked) => charging.refuse(blocked, request.now),
-            None => charging.foretell(request.now),
-        })
+        self.look(key, request, |charging| charging.stand(charging.look()))
     }
 }
 

@@ -34,18 +34,29 @@ pub(crate) struct PlannedRule {
 /// A rule that holds for a request, and whom it counts.
 #[derive(Debug)]
 pub(crate) struct Match<'a> {
-    /// Index in the record's rules.
-    pub(crate) rule: usize,
-    /// What the counter is held to.
-    pub(crate) quota: &'a Quota,
     /// Whom it counts.
     pub(crate) key: Hashed,
+    planned: &'a PlannedRule,
     /// Where.
     pub(crate) shard: ShardIndex,
     /// The lock on the shard, among those that the charge holds.
     pub(crate) lock: usize,
     /// The counter in the shard.
     pub(crate) located: Located,
+}
+
+impl<'a> Match<'a> {
+    /// Index in the record's rules.
+    #[inline]
+    pub(crate) fn rule(&self) -> usize {
+        self.planned.rule
+    }
+
+    /// What the counter is held to.
+    #[inline]
+    pub(crate) fn quota(&self) -> &'a Quota {
+        &self.planned.quota
+    }
 }
 
 /// The rules that hold for a request, in the order in which their shards are locked.
@@ -83,15 +94,15 @@ impl Plan {
         &self.rules
     }
 
-    /// The rules that hold for a request under `key`, whose rule set this plan was made from.
+    /// Adds the rules that hold for a request under `key`, whose rule set this plan was made from.
     #[inline]
-    pub(crate) fn matches<'a>(
+    pub(crate) fn find<'a>(
         &'a self,
+        matches: &mut Matches<'a>,
         key: &StoredKey,
         request: &ChargeRequest<'_>,
         table: &CounterTable,
-    ) -> Matches<'a> {
-        let mut matches = Matches::new();
+    ) {
         for planned in &self.rules {
             if !planned.holds_everywhere && !key.rules.rules[planned.rule].endpoints.matches(request.path) {
                 continue;
@@ -101,16 +112,14 @@ impl Plan {
             };
             let (key, shard) = table.key(planned.mode, subject);
             matches.push(Match {
-                rule: planned.rule,
-                quota: &planned.quota,
                 key,
+                planned,
                 shard,
                 lock: 0,
                 located: Located::Missing,
             });
         }
-        sort(&mut matches);
-        matches
+        sort(matches);
     }
 }
 

@@ -59,6 +59,20 @@ pub(crate) struct Dropped {
     pub(crate) shared: usize,
 }
 
+/// What one counter says to one more request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It has room and is in shape.
+    Room,
+    /// It has room, but the subject has no counter of its own yet, or one in the shape of an earlier rule.
+    RoomOnceMade,
+    /// It has none.
+    Blocked {
+        /// Microseconds until it has.
+        wait_us: u64,
+    },
+}
+
 impl Located {
     /// Where.
     #[inline]
@@ -96,16 +110,33 @@ impl Shard {
         }
     }
 
-    /// Microseconds until `quota` has room for one more request; `None` when it has room now.
+    /// Whether `quota` has room for one more request.
     #[inline]
-    pub(crate) fn wait_us(&self, key: &Hashed, spot: Spot, quota: &Quota, now: Moment) -> Option<u64> {
-        if let (Spot::Log(index), Quota::Rolling(layout)) = (spot, quota) {
+    pub(crate) fn look(&self, key: &Hashed, located: Located, quota: &Quota, now: Moment) -> Look {
+        if let (Located::Own(Spot::Log(index)), Quota::Rolling(layout)) = (located, quota) {
             let head = self.logs.head(index);
             if head.fits(layout) {
-                return head.wait_us(layout, now.monotonic_us);
+                return match head.wait_us(layout, now.monotonic_us) {
+                    None => Look::Room,
+                    Some(wait_us) => Look::Blocked { wait_us },
+                };
             }
         }
-        self.tally(key, spot)?.wait_us(quota, now)
+        self.look_at_any(key, located, quota, now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_at_any(&self, key: &Hashed, located: Located, quota: &Quota, now: Moment) -> Look {
+        let Some(tally) = located.spot().and_then(|spot| self.tally(key, spot)) else {
+            return Look::RoomOnceMade;
+        };
+        match tally.wait_us(quota, now) {
+            Some(wait_us) => Look::Blocked { wait_us },
+            None if matches!(located, Located::Own(_)) && tally.fits(quota) => Look::Room,
+            // One that shares is tried for a counter of its own.
+            None => Look::RoomOnceMade,
+        }
     }
 
     /// Where `quota` stands.
@@ -115,16 +146,7 @@ impl Shard {
             .standing(quota, now)
     }
 
-    /// Whether [`Shard::admit`] can count here.
-    #[inline]
-    pub(crate) fn fits(&self, key: &Hashed, spot: Spot, quota: &Quota) -> bool {
-        match (spot, quota) {
-            (Spot::Log(index), Quota::Rolling(layout)) => self.logs.head(index).fits(layout),
-            _ => self.tally(key, spot).is_some_and(|tally| tally.fits(quota)),
-        }
-    }
-
-    /// Counts an admission for which [`Shard::wait_us`] said there is room, and tells where `quota` then stands. The counter
+    /// Counts an admission for which [`Shard::look`] found room, and tells where `quota` then stands. The counter
     /// is in the shape of `quota`.
     #[inline]
     pub(crate) fn admit(&mut self, key: &Hashed, spot: Spot, quota: &Quota, now: Moment) -> Option<Standing> {

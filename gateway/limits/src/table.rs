@@ -125,11 +125,6 @@ impl CounterTable {
         }
     }
 
-    /// Whether a subject that shares a counter could have one of its own.
-    pub(crate) fn has_room(&self) -> bool {
-        self.own.load(Ordering::Relaxed) < self.own_max
-    }
-
     /// Forgets idle counters in the next few shards.
     pub(crate) fn sweep(&self, now: Moment) {
         let first = self.hand.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
