@@ -6,11 +6,38 @@
 use crate::fault::{Collector, Place};
 use crate::settings::Settings;
 use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
 
 pub(crate) fn check(settings: &Settings, collector: &Collector) {
     staleness(settings, collector);
     request_head(settings, collector);
     listeners(settings, collector);
+    saved_limits(settings, collector);
+}
+
+/// The file of saved counters is replaced time and again, and one in its place that is no such file is put aside.
+fn saved_limits(settings: &Settings, collector: &Collector) {
+    let (limits, gateway) = (&settings.limits, &settings.gateway);
+    let store = settings.control.store.strip_prefix("sqlite://").map(Path::new);
+    let others = [
+        ("control.store", store),
+        ("gateway.snapshot", gateway.snapshot.as_deref()),
+        ("gateway.control_token_file", gateway.control_token_file.as_deref()),
+    ];
+    for (other_key, other) in others {
+        let keys = ["limits.persist_file", other_key];
+        let is_same = other.is_some_and(|other| plain(other) == plain(&limits.persist_file));
+        if limits.persist && is_same && are_sound(collector, &keys) {
+            let message = format!("limits.persist_file and {other_key} name one file: give each its own");
+            collector.fault_at_key(first_set(collector, keys), message);
+        }
+    }
+}
+
+/// A path without its `./`.
+fn plain(path: &Path) -> PathBuf {
+    let named = path.components().filter(|part| *part != Component::CurDir);
+    named.collect()
 }
 
 fn staleness(settings: &Settings, collector: &Collector) {

@@ -119,6 +119,9 @@ impl Default for Limits {
             default_rules: vec![thousand_a_minute],
             counters_max: 1_000_000,
             legacy_headers: false,
+            persist: false,
+            persist_file: "portcullis.limits".into(),
+            persist_interval: Duration::from_secs(60),
         }
     }
 }

@@ -156,6 +156,12 @@ pub struct Limits {
     pub counters_max: usize,
     /// Answers tell of limits in `X-RateLimit-*` headers too. Default false.
     pub legacy_headers: bool,
+    /// Counters of long windows outlive the process. Default false.
+    pub persist: bool,
+    /// Where they are kept meanwhile. Default `portcullis.limits`.
+    pub persist_file: PathBuf,
+    /// How often they are written while the process runs. Default 1 min.
+    pub persist_interval: Duration,
 }
 
 /// `[cache]`: the hot key cache.

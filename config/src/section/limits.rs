@@ -1,9 +1,11 @@
-//! `[limits]`: where counters live and which rules hold for keys without a scheme.
+//! `[limits]`: where counters live, whether they outlive the process, and which rules hold for keys without a scheme.
 
-use super::ENTRIES_MAX;
+use super::{ENTRIES_MAX, HOUR};
 use crate::reader::{Field, Reader};
+use crate::scalar;
 use crate::settings::Limits;
 use portcullis_verify::{Mode, Rule, Unit};
+use std::time::Duration;
 
 /// Most default rules, as many as a scheme may have.
 const RULES_MAX: usize = 32;
@@ -43,6 +45,13 @@ pub(crate) fn read(section: &mut Reader<'_>, limits: &mut Limits) {
         field.integer(1..=ENTRIES_MAX)
     });
     section.read("legacy_headers", &mut limits.legacy_headers, |field| field.boolean());
+    section.read("persist", &mut limits.persist, |field| field.boolean());
+    section.read("persist_file", &mut limits.persist_file, |field| {
+        field.parse(scalar::path)
+    });
+    section.read("persist_interval", &mut limits.persist_interval, |field| {
+        field.duration(Duration::from_secs(1)..=HOUR)
+    });
 }
 
 /// The store's URL may hold a password: it is not quoted.

@@ -2,6 +2,7 @@
 
 use super::read_with;
 use crate::settings::{OnStale, Settings};
+use std::path::Path;
 use std::time::Duration;
 
 fn settings(variables: &[(&str, &str)]) -> Settings {
@@ -39,6 +40,9 @@ fn text_takes_the_type_of_its_setting() {
         ("PORTCULLIS__GATEWAY__URI_BYTES_MAX", "2048"),
         ("PORTCULLIS__GATEWAY__CONTROL_TOKEN", "12345"),
         ("PORTCULLIS__LIMITS__LEGACY_HEADERS", "true"),
+        ("PORTCULLIS__LIMITS__PERSIST", "true"),
+        ("PORTCULLIS__LIMITS__PERSIST_FILE", "/var/lib/portcullis/limits"),
+        ("PORTCULLIS__LIMITS__PERSIST_INTERVAL", "10s"),
         ("PORTCULLIS__LOG__LEVEL", "debug"),
         ("PORTCULLIS_BOOTSTRAP_TOKEN", "is no setting"),
         ("PATH", "neither"),
@@ -50,7 +54,10 @@ fn text_takes_the_type_of_its_setting() {
     );
     assert_eq!((gateway.header_bytes_max, gateway.uri_bytes_max), (16_384, 2_048));
     assert_eq!(gateway.control_token.unwrap().0, "12345");
-    assert!(read.limits.legacy_headers);
+    let limits = read.limits;
+    assert!(limits.legacy_headers && limits.persist);
+    assert_eq!(limits.persist_file, Path::new("/var/lib/portcullis/limits"));
+    assert_eq!(limits.persist_interval, Duration::from_secs(10));
     assert_eq!(read.log.level, "debug");
 }
 

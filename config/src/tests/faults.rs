@@ -100,6 +100,12 @@ fn wrong_types_are_named() {
     );
     check_value("gateway", "preload = \"yes\"", "must be true or false, not a string");
     check_value("limits", "legacy_headers = 1", "must be true or false, not an integer");
+    check_value("limits", "persist = \"yes\"", "must be true or false, not a string");
+    check_value(
+        "limits",
+        "persist_file = \"\"",
+        "is empty: name a file, or leave the key out",
+    );
     check_value(
         "gateway",
         "workers = 1.5",
@@ -139,6 +145,15 @@ fn durations_need_a_unit_and_have_bounds() {
         "request_timeout = \"50ms\"",
         "50ms is out of bounds: from 100ms to 1h",
     );
+    let interval = "is out of bounds: from 1s to 1h";
+    for text in ["999ms", "61m"] {
+        check_value(
+            "limits",
+            &format!("persist_interval = \"{text}\""),
+            &format!("{text} {interval}"),
+        );
+    }
+    check_value("limits", "persist_interval = \"1s\"", "");
     check_value(
         "control",
         "request_timeout = \"61m\"",
@@ -441,6 +456,15 @@ fn settings_agree_with_one_another() {
             "p.toml:2:20: gateway.header_bytes_max: uri_bytes_max (8192) must not be above header_bytes_max (4096), which it is a part of",
         ],
     );
+    check(
+        "[limits]\npersist = true\npersist_file = \"./portcullis.db\"\n",
+        &["p.toml:3:16: limits.persist_file: limits.persist_file and control.store name one file: give each its own"],
+    );
+    check(
+        "[gateway]\nsnapshot = \"portcullis.limits\"\n[limits]\npersist = true\n",
+        &["p.toml:2:12: gateway.snapshot: limits.persist_file and gateway.snapshot name one file: give each its own"],
+    );
+    check("[limits]\npersist_file = \"portcullis.db\"\n", &[]);
 }
 
 /// One route with the given line in it; the line is the third.
