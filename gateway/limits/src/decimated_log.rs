@@ -70,6 +70,10 @@ impl LogHead {
         head
     }
 
+    #[inline]
+    pub(crate) fn peek(&self) -> u32 {
+        self.newest
+    }
     /// Whether there is no log here.
     #[inline]
     pub(crate) fn is_vacant(&self) -> bool {
@@ -297,21 +301,24 @@ impl DecimatedLog {
     pub(crate) fn replay(layout: &Layout, batches: &Batches, now_us: u64) -> DecimatedLog {
         let newest_us = batches.last().map_or(0, |batch| batch.at_us);
         let mut log = DecimatedLog::starting_at(layout, newest_us);
-        let expired = layout
-            .tick_down(now_us.max(newest_us))
-            .saturating_sub(layout.window_ticks());
-        let live = || batches.iter().filter(|batch| layout.tick_up(batch.at_us) > expired);
-        let Some(oldest) = live().next() else { return log };
+        let kept = kept(layout, batches, now_us);
+        let Some(oldest) = kept.first() else { return log };
         log.head.base = layout.tick_up(oldest.at_us) - 1;
-        let used: u64 = live().map(|batch| u64::from(batch.count)).sum();
-        let mut surplus = used.saturating_sub(u64::from(layout.limit()));
-        for batch in live() {
-            let dropped = u32::try_from(surplus).unwrap_or(u32::MAX).min(batch.count);
-            surplus -= u64::from(dropped);
-            log.fill(layout, batch.at_us, batch.count - dropped);
+        for batch in &kept {
+            log.fill(layout, batch.at_us, batch.count);
         }
         log.head.set_newest_us(layout, newest_us);
         log
+    }
+
+    /// Microseconds until a replay of `batches` keeps fewer of them than now; 0 when it keeps none.
+    ///
+    /// This comes before the first group of today's replay leaves, if that holds later batches, too.
+    pub(crate) fn replay_grows_in_us(layout: &Layout, batches: &Batches, now_us: u64) -> u64 {
+        kept(layout, batches, now_us).first().map_or(0, |oldest| {
+            let free = layout.tick_up(oldest.at_us) + layout.window_ticks();
+            layout.begins_us(free).saturating_sub(now_us)
+        })
     }
 
     fn fill(&mut self, layout: &Layout, at_us: u64, mut count: u32) {
@@ -332,6 +339,26 @@ impl DecimatedLog {
             count -= taken;
         }
     }
+}
+
+/// Those of `batches` that the window holds, the newest ones if they are more than the limit.
+fn kept(layout: &Layout, batches: &Batches, now_us: u64) -> Batches {
+    let newest_us = batches.last().map_or(0, |batch| batch.at_us);
+    let expired = layout
+        .tick_down(now_us.max(newest_us))
+        .saturating_sub(layout.window_ticks());
+    let mut room = layout.limit();
+    let mut kept = Batches::new();
+    for batch in batches.iter().rev() {
+        let count = batch.count.min(room);
+        if count == 0 || layout.tick_up(batch.at_us) <= expired {
+            break;
+        }
+        room -= count;
+        kept.push(Batch { count, ..*batch });
+    }
+    kept.reverse();
+    kept
 }
 
 #[cfg(test)]

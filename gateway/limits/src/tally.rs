@@ -72,31 +72,51 @@ impl Tally {
         if self.fits(quota) {
             return *self;
         }
-        let batches: Batches = match self {
-            Tally::Rolling(log) => log.head.batches(&log.stamps, &log.head.layout()),
-            Tally::Calendar(count) => count.batches(),
-        };
+        let batches = self.batches();
         match *quota {
             Quota::Rolling(layout) => Tally::Rolling(DecimatedLog::replay(&layout, &batches, now.monotonic_us)),
             Quota::Calendar { period, .. } => Tally::Calendar(CalendarCount::replay(period, &batches, now)),
         }
     }
 
+    fn batches(&self) -> Batches {
+        match self {
+            Tally::Rolling(log) => log.head.batches(&log.stamps, &log.head.layout()),
+            Tally::Calendar(count) => count.batches(),
+        }
+    }
+
     /// Microseconds until `quota` has room for one more request; `None` when it has room now.
     pub(crate) fn wait_us(&self, quota: &Quota, now: Moment) -> Option<u64> {
-        match (self.reshaped(quota, now), quota) {
-            (Tally::Rolling(log), Quota::Rolling(layout)) => log.head.wait_us(layout, now.monotonic_us),
-            (Tally::Calendar(count), quota) => count.wait_us(quota.limit(), now),
-            // A tally that was reshaped to a calendar quota is none of these.
-            (Tally::Rolling(_), Quota::Calendar { .. }) => None,
+        match self.reshaped(quota, now) {
+            Tally::Calendar(count) => count.wait_us(quota.limit(), now),
+            Tally::Rolling(_) => {
+                let standing = self.standing(quota, now);
+                (standing.remaining == 0).then_some(standing.grows_in_us)
+            }
         }
     }
 
     /// Where `quota` stands.
     pub(crate) fn standing(&self, quota: &Quota, now: Moment) -> Standing {
-        match self.reshaped(quota, now) {
-            Tally::Rolling(log) => log.head.standing(&log.stamps, &log.head.layout(), now.monotonic_us),
-            Tally::Calendar(count) => count.standing(quota.limit(), now),
+        match (self.reshaped(quota, now), quota) {
+            (Tally::Rolling(log), Quota::Rolling(layout)) => {
+                let standing = log.head.standing(&log.stamps, layout, now.monotonic_us);
+                if self.fits(quota) {
+                    return standing;
+                }
+                // Until an admission makes the new shape last, every look replays anew.
+                Standing {
+                    grows_in_us: DecimatedLog::replay_grows_in_us(layout, &self.batches(), now.monotonic_us),
+                    ..standing
+                }
+            }
+            (Tally::Calendar(count), quota) => count.standing(quota.limit(), now),
+            // A tally that was reshaped to a calendar quota is no log.
+            (Tally::Rolling(_), Quota::Calendar { limit, .. }) => Standing {
+                remaining: *limit,
+                grows_in_us: 0,
+            },
         }
     }
 

@@ -139,6 +139,39 @@ fn an_edited_rule_admits_exactly_when_it_promised() {
 }
 
 #[test]
+fn a_retry_under_an_edited_rule_is_exact_where_groups_hold_admissions_of_different_times() {
+    // The wait was once taken from the replayed group, whose latest admission leaves after its earliest.
+    let check = |from: (u32, u64), to: (u32, u64), gap_us: u64| {
+        let (from, to) = (rolling(from.0, from.1), rolling(to.0, to.1));
+        let mut tally = Tally::fresh(&from, &Floor::default());
+        for nth in 0..from.limit() {
+            tally.admit(&from, later(u64::from(nth) * gap_us));
+        }
+        let newest_us = u64::from(from.limit() - 1) * gap_us;
+        let mut now_us = newest_us;
+        loop {
+            let standing = tally.standing(&to, later(now_us));
+            if standing.grows_in_us == 0 {
+                assert_eq!(standing.remaining, to.limit());
+                return;
+            }
+            let wait_us = tally.wait_us(&to, later(now_us));
+            assert_eq!(wait_us, (standing.remaining == 0).then_some(standing.grows_in_us));
+            now_us += standing.grows_in_us;
+            let grown = tally.standing(&to, later(now_us)).remaining;
+            assert!(grown > standing.remaining, "{from:?} to {to:?} after {now_us}");
+            let before = tally.standing(&to, later(now_us - 1)).remaining;
+            assert_eq!(before, standing.remaining, "{from:?} to {to:?} after {now_us}");
+        }
+    };
+    check((100, HOUR), (50, HOUR), SECOND);
+    check((100, HOUR), (50, 2 * HOUR), SECOND);
+    check((1_000, HOUR), (100, 30 * DAY), 3 * SECOND);
+    check((17, 60 * SECOND), (100, HOUR), SECOND);
+    check((33, HOUR), (20, HOUR / 2), 7 * SECOND);
+}
+
+#[test]
 fn a_tally_is_idle_when_its_window_or_period_is_over() {
     let check = |quota: Quota, over_us: u64| {
         let tally = used(&quota, 3);
