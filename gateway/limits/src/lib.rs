@@ -11,6 +11,8 @@ mod subject;
 
 mod charging;
 
+mod usage;
+
 mod table;
 
 mod shard;
@@ -28,3 +30,4 @@ mod layout;
 mod calendar;
 
 pub use local::{LimiterSettings, LimiterStats, LocalLimiter};
+pub use usage::{CounterUsage, RuleUsage, Whose};

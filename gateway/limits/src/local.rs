@@ -22,6 +22,8 @@ pub struct LimiterSettings {
 pub struct LimiterStats {
     /// Counters held now, shared ones included.
     pub counters: u64,
+    /// Most subjects that have a counter of their own at the same time.
+    pub counters_max: u64,
     /// Charges since the start, per rule, that went to a shared counter because the table was full.
     pub overflowed: u64,
     /// Idle counters dropped since the start.
@@ -56,9 +58,15 @@ impl LocalLimiter {
     pub fn stats(&self) -> LimiterStats {
         LimiterStats {
             counters: self.table.counters(),
+            counters_max: u64::try_from(self.table.own_max()).unwrap_or(u64::MAX),
             overflowed: self.overflowed.load(Ordering::Relaxed),
             evicted: self.table.evicted(),
         }
+    }
+
+    /// The counters.
+    pub(crate) fn table(&self) -> &CounterTable {
+        &self.table
     }
 
     /// Looks at the counters that a request means, with their shards locked.

@@ -73,6 +73,11 @@ impl Subject {
         self.owner & !IS_V6 == owner.cast_unsigned()
     }
 
+    /// The owner's id.
+    pub(crate) fn id(&self) -> i64 {
+        (self.owner & !IS_V6).cast_signed()
+    }
+
     /// Where from, for a rule that looks at addresses.
     pub(crate) fn network(&self) -> Network {
         if self.owner & IS_V6 == 0 {

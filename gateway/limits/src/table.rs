@@ -150,6 +150,16 @@ impl CounterTable {
         (0..SHARDS).map(|index| self.lock(ShardIndex(index)))
     }
 
+    /// Every shard of subjects with an address, one after the other.
+    pub(crate) fn shards_of_addresses(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        (0..SHARDS_PER_KIND).map(|index| self.lock(ShardIndex(index)))
+    }
+
+    /// The most subjects that have a counter of their own.
+    pub(crate) fn own_max(&self) -> usize {
+        self.own_max
+    }
+
     fn take_place(&self) -> bool {
         self.own
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |own| {

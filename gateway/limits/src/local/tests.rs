@@ -234,6 +234,7 @@ fn a_key_without_matching_rules_is_admitted_and_not_counted() {
         limiter.stats(),
         LimiterStats {
             counters: 0,
+            counters_max: 100_000,
             overflowed: 0,
             evicted: 0
         }
@@ -427,6 +428,7 @@ fn overflow_is_counted_per_rule_and_charge_only() {
         limiter.stats(),
         LimiterStats {
             counters: 2,
+            counters_max: 1,
             overflowed: 4,
             evicted: 0
         }
