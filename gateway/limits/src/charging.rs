@@ -6,8 +6,8 @@
 use crate::decimated_log::Standing;
 use crate::plan::Match;
 use crate::shard::{Located, Look, Shard};
+use crate::sync::MutexGuard;
 use crate::table::CounterTable;
-use parking_lot::MutexGuard;
 use portcullis_verify::{Charge, ChargeOutcome, Moment, RuleState};
 use smallvec::SmallVec;
 

@@ -56,6 +56,19 @@ impl Layout {
         }
     }
 
+    /// A layout of fewer groups than a log may have, for models small enough to walk through.
+    #[cfg(test)]
+    pub(crate) fn small(limit: u32, groups_max: u32, window_us: u64, tick_shift: u8) -> Layout {
+        let group_size = limit.div_ceil(groups_max);
+        Layout {
+            limit,
+            group_size,
+            window_ticks: u32::try_from(window_us.div_ceil(1 << tick_shift)).unwrap(),
+            groups: u8::try_from(limit.div_ceil(group_size)).unwrap(),
+            tick_shift,
+        }
+    }
+
     /// The three figures from which [`Layout::of_parts`] makes this layout again: limit, window in ticks, tick shift.
     pub(crate) fn parts(&self) -> (u32, u32, u8) {
         (self.limit, self.window_ticks, self.tick_shift)

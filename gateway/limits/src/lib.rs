@@ -29,5 +29,10 @@ mod layout;
 
 mod calendar;
 
+mod sync;
+
+#[cfg(test)]
+mod proof;
+
 pub use local::{LimiterSettings, LimiterStats, LocalLimiter};
 pub use usage::{CounterUsage, RuleUsage, Whose};

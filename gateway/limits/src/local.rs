@@ -5,9 +5,9 @@
 
 use crate::charging::{Answer, Charging};
 use crate::plan::{Matches, Plan};
+use crate::sync::{AtomicU64, Ordering};
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,12 @@
 use crate::quota::Quota;
 use crate::shard::{Dropped, Located, Shard};
 use crate::subject::{Hashed, Subject, SubjectHasher};
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use portcullis_verify::{Mode, Moment};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Shards of each kind of subject. So many that a shard of a full table is swept in well under a millisecond, so few that their
-/// locks stay in the processor's cache.
-const SHARDS_PER_KIND: usize = 256;
+/// locks stay in the processor's cache. In a model, so few that requests often meet.
+const SHARDS_PER_KIND: usize = if cfg!(feature = "shuttle") { 4 } else { 256 };
 
 /// Subjects with an address, keys, and apps.
 const KINDS: usize = 3;
@@ -29,7 +28,7 @@ const APPS: usize = 2 * SHARDS_PER_KIND;
 const SHARDS_PER_SWEEP: usize = SHARDS / SWEEPS_PER_ROUND;
 
 /// Calls of [`CounterTable::sweep`] after which every counter has been looked at.
-pub(crate) const SWEEPS_PER_ROUND: usize = 32;
+pub(crate) const SWEEPS_PER_ROUND: usize = if cfg!(feature = "shuttle") { 4 } else { 32 };
 
 /// Keeps the locks of neighbouring shards on cache lines of their own.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ impl CounterTable {
             Mode::PerApp => APPS,
         };
         // Bits that the choice of the slot does not use.
-        let shard = ShardIndex(kind + usize::from(hash.to_be_bytes()[3]));
+        let shard = ShardIndex(kind + usize::from(hash.to_be_bytes()[3]) % SHARDS_PER_KIND);
         (Hashed { hash, subject }, shard)
     }
 
