@@ -7,6 +7,8 @@ use crate::decimated_log::{Batch, Batches, Standing};
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use portcullis_verify::Moment;
 
+mod carried;
+
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// The longest period, a month of 31 days.

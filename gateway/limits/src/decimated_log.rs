@@ -10,6 +10,8 @@
 use crate::layout::{GROUPS_MAX, Layout};
 use smallvec::SmallVec;
 
+mod carried;
+
 /// When the groups between the tail and the current one were last entered, in ticks after the head's base.
 pub(crate) type Stamps = [u32; GROUPS_MAX as usize];
 

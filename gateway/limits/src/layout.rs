@@ -9,6 +9,12 @@ pub(crate) const GROUPS_MAX: u8 = 16;
 /// Longer windows get a coarser tick, so that a stamp of 32 bits spans a window four times over.
 const WINDOW_TICKS_MAX: u64 = 1 << 30;
 
+/// The shift of a tick of 4 096 µs, which the longest window takes.
+const TICK_SHIFT_MAX: u8 = 12;
+
+/// The most admissions per window.
+const LIMIT_MAX: u32 = i32::MAX.unsigned_abs();
+
 /// The shortest window a rule may have, in microseconds.
 const WINDOW_US_MIN: u64 = 1_000;
 
@@ -34,7 +40,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Lays out `limit` admissions per `window_us`. Values outside a rule's bounds are brought inside.
     pub(crate) fn new(limit: u32, window_us: u64) -> Layout {
-        let limit = limit.clamp(1, i32::MAX.unsigned_abs());
+        let limit = limit.clamp(1, LIMIT_MAX);
         let window_us = window_us.clamp(WINDOW_US_MIN, WINDOW_US_MAX);
         let mut tick_shift = 0;
         while window_us.div_ceil(1 << tick_shift) > WINDOW_TICKS_MAX {
@@ -72,6 +78,24 @@ impl Layout {
     /// The three figures from which [`Layout::of_parts`] makes this layout again: limit, window in ticks, tick shift.
     pub(crate) fn parts(&self) -> (u32, u32, u8) {
         (self.limit, self.window_ticks, self.tick_shift)
+    }
+
+    /// Whether [`Layout::of_parts`] makes a layout of these, and one in which no time overflows.
+    pub(crate) fn are_parts(limit: u32, window_ticks: u32, tick_shift: u8) -> bool {
+        (1..=LIMIT_MAX).contains(&limit)
+            && (1..=WINDOW_TICKS_MAX).contains(&u64::from(window_ticks))
+            && tick_shift <= TICK_SHIFT_MAX
+    }
+
+    /// A layout whose window, 50 days, outlasts that of every rule and every calendar period.
+    pub(crate) fn longest(limit: u32) -> Layout {
+        let window_ticks = u32::try_from(WINDOW_TICKS_MAX).unwrap_or(u32::MAX);
+        Layout::of_parts(limit.clamp(1, LIMIT_MAX), window_ticks, TICK_SHIFT_MAX)
+    }
+
+    /// The window's length in microseconds, rounded up to a tick.
+    pub(crate) fn window_us(&self) -> u64 {
+        self.window_ticks() << self.tick_shift
     }
 
     /// Admissions per window.
@@ -179,6 +203,28 @@ mod tests {
         check(86_400_000_000, 128);
         check(719 * 3_600_000_000, 4_096);
         check(WINDOW_US_MAX, 4_096);
+    }
+
+    #[test]
+    fn every_layout_is_known_by_its_parts_and_none_outlasts_the_longest() {
+        for window_us in [1_000, 60_000_000, (1 << 30) + 1, 86_400_000_000, WINDOW_US_MAX] {
+            let layout = Layout::new(LIMIT_MAX, window_us);
+            let (limit, window_ticks, tick_shift) = layout.parts();
+            assert!(Layout::are_parts(limit, window_ticks, tick_shift), "window {window_us}");
+            assert!(
+                (window_us..window_us + 4_096).contains(&layout.window_us()),
+                "window {window_us}"
+            );
+        }
+        let longest = Layout::longest(7);
+        assert!(longest.window_us() > crate::calendar::PERIOD_US_MAX);
+        let (limit, window_ticks, tick_shift) = longest.parts();
+        assert!(Layout::are_parts(limit, window_ticks, tick_shift));
+        for (limit, window_ticks, tick_shift) in
+            [(0, 1, 0), (1 << 31, 1, 0), (1, 0, 0), (1, (1 << 30) + 1, 0), (1, 1, 13)]
+        {
+            assert!(!Layout::are_parts(limit, window_ticks, tick_shift));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod charging;
 
 mod usage;
 
+mod persistence;
+
 mod table;
 
 mod shard;
@@ -35,4 +37,5 @@ mod sync;
 mod proof;
 
 pub use local::{LimiterSettings, LimiterStats, LocalLimiter};
+pub use persistence::{CountersFile, CountersFileError, Restored, Taken, Unfit};
 pub use usage::{CounterUsage, RuleUsage, Whose};

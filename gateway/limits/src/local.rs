@@ -41,8 +41,13 @@ impl LocalLimiter {
     /// A limiter that has admitted nothing.
     #[must_use]
     pub fn new(settings: LimiterSettings) -> LocalLimiter {
+        LocalLimiter::over(CounterTable::new(settings.counters_max))
+    }
+
+    /// A limiter that goes on from these counters.
+    pub(crate) fn over(table: CounterTable) -> LocalLimiter {
         LocalLimiter {
-            table: CounterTable::new(settings.counters_max),
+            table,
             overflowed: AtomicU64::new(0),
         }
     }

@@ -12,6 +12,8 @@ use crate::tally::{Floor, Tally};
 use portcullis_verify::Moment;
 use std::collections::HashMap;
 
+mod carried;
+
 /// Slots looked at for an idle counter when there is no room for a new one.
 const HAND_STEP: usize = 16;
 
@@ -179,22 +181,6 @@ impl Shard {
                 self.shared += 1;
             }
         }
-    }
-
-    /// Takes up a counter that was kept elsewhere, in the place of one that it may have. Answers whether it is new.
-    pub(crate) fn restore(&mut self, key: &Hashed, tally: &Tally, hasher: &SubjectHasher) -> bool {
-        let spot = match self.logs.find(key) {
-            Some(index) => Some(Spot::Log(index)),
-            None if self.calendars.contains_key(&key.subject) => Some(Spot::Calendar {
-                is_shared: key.subject.is_shared(),
-            }),
-            None => None,
-        };
-        self.put(key, spot, tally, hasher);
-        if spot.is_none() && key.subject.is_shared() {
-            self.shared += 1;
-        }
-        spot.is_none()
     }
 
     /// Drops every counter that is idle.

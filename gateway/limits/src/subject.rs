@@ -110,10 +110,16 @@ impl Network {
 /// Hashes subjects, differently in every process.
 ///
 /// What a stranger can choose, the address, goes through a keyed hash; what he cannot, the ids, is only stirred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SubjectHasher {
     /// The secret.
     pub(crate) keys: [u64; 2],
+}
+
+impl std::fmt::Debug for SubjectHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubjectHasher").finish_non_exhaustive()
+    }
 }
 
 impl SubjectHasher {

@@ -12,6 +12,8 @@ use crate::subject::{Hashed, Subject, SubjectHasher};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use portcullis_verify::{Mode, Moment};
 
+mod carried;
+
 /// Shards of each kind of subject. So many that a shard of a full table is swept in well under a millisecond, so few that their
 /// locks stay in the processor's cache. In a model, so few that requests often meet.
 const SHARDS_PER_KIND: usize = if cfg!(feature = "shuttle") { 4 } else { 256 };
@@ -62,9 +64,14 @@ impl ShardIndex {
 impl CounterTable {
     /// An empty table with room for `own_max` subjects.
     pub(crate) fn new(own_max: usize) -> CounterTable {
+        CounterTable::with_hasher(own_max, SubjectHasher::new())
+    }
+
+    /// An empty table in which the same subjects share a counter as in another with this hasher.
+    pub(crate) fn with_hasher(own_max: usize, hasher: SubjectHasher) -> CounterTable {
         CounterTable {
             shards: (0..SHARDS).map(|_| Padded::default()).collect(),
-            hasher: SubjectHasher::new(),
+            hasher,
             own_max,
             own: AtomicUsize::new(0),
             shared: AtomicUsize::new(0),

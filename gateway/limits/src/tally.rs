@@ -8,6 +8,8 @@ use crate::decimated_log::{Batches, DecimatedLog, Standing};
 use crate::quota::Quota;
 use portcullis_verify::Moment;
 
+mod carried;
+
 /// Admissions, in the shape of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tally {
