@@ -145,6 +145,14 @@ impl CalendarCount {
 
     /// A count that has admitted those of `batches` which the period of `now` may hold.
     pub(crate) fn replay(period: Period, batches: &Batches, now: Moment) -> CalendarCount {
+        // Time never runs back past the newest admission, whose period may have begun after the clock was read.
+        let late_us = batches
+            .last()
+            .map_or(0, |newest| newest.at_us.saturating_sub(now.monotonic_us));
+        let now = Moment {
+            monotonic_us: now.monotonic_us + late_us,
+            wall_us: now.wall_us.saturating_add_unsigned(late_us),
+        };
         let mut count = CalendarCount::entered(period, now);
         let elapsed_us = now.wall_us.saturating_sub(count.begins_us).unsigned_abs();
         for batch in batches {

@@ -387,4 +387,7 @@ impl DecimatedLog {
 }
 
 #[cfg(test)]
+mod small_model;
+
+#[cfg(test)]
 mod tests;

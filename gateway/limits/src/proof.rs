@@ -4,8 +4,8 @@
 
 use std::fmt::{Arguments, Write};
 
-mod chance;
-mod exact_log;
+pub(crate) mod chance;
+pub(crate) mod exact_log;
 mod one_log;
 
 /// Checks of a plain `cargo test`, unless `PORTCULLIS_PROOF_CHECKS` says otherwise.
@@ -15,7 +15,7 @@ const CHECKS: u64 = 100_000_000;
 const SEED: u64 = 2_026;
 
 /// A setting of a proof, from the environment.
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     let parse = |text: String| {
         text.replace('_', "")
             .parse()
@@ -26,7 +26,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Counts what was compared, and tells how to see a failure again.
 #[derive(Debug)]
-struct Referee {
+pub(crate) struct Referee {
     seed: u64,
     checks: u64,
     story: String,
@@ -41,9 +41,19 @@ impl Referee {
         }
     }
 
+    /// What decides all chances of the session.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Comparisons so far.
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
     /// One comparison.
     #[inline]
-    fn check(&mut self, holds: bool, what: &str, details: Arguments<'_>) {
+    pub(crate) fn check(&mut self, holds: bool, what: &str, details: Arguments<'_>) {
         self.checks += 1;
         if !holds {
             self.fail(what, details);
@@ -59,7 +69,7 @@ impl Referee {
     }
 
     /// What the session is doing, for whoever reads a failure; only the latest lines are kept.
-    fn tell(&mut self, line: Arguments<'_>) {
+    pub(crate) fn tell(&mut self, line: Arguments<'_>) {
         if self.story.len() > 4_096 {
             self.story.clear();
         }
@@ -68,7 +78,7 @@ impl Referee {
 }
 
 /// Runs sessions of `share` of all checks, in percent, one seed after the other.
-fn sessions(name: &str, share: u64, mut session: impl FnMut(&mut Referee)) {
+pub(crate) fn sessions(name: &str, share: u64, mut session: impl FnMut(&mut Referee)) {
     let (seed, wanted) = (
         setting("PORTCULLIS_PROOF_SEED", SEED),
         (setting("PORTCULLIS_PROOF_CHECKS", CHECKS) * share / 100).max(1),

@@ -295,6 +295,28 @@ fn a_fresh_count_does_not_go_back_behind_what_was_forgotten() {
 }
 
 #[test]
+fn a_late_clock_does_not_take_an_edited_rule_back_to_the_day_before() {
+    // What was admitted after midnight was once counted for the day that a late clock still showed, and then again.
+    let newest = Batch {
+        at_us: moment("2026-11-21T00:00:05Z").monotonic_us,
+        count: 3,
+    };
+    let late = moment("2026-11-20T23:59:58Z");
+    let count = CalendarCount::replay(Period::Day, &Batches::from_slice(&[newest]), late);
+    let wait_us = 24 * 3_600 * 1_000_000 + 2_000_000;
+    assert_eq!(count.wait_us(3, late), Some(wait_us));
+    let again = |by_us: u64| {
+        let now = Moment {
+            monotonic_us: late.monotonic_us + by_us,
+            wall_us: late.wall_us.saturating_add_unsigned(by_us),
+        };
+        CalendarCount::replay(Period::Day, &Batches::from_slice(&[newest]), now).wait_us(3, now)
+    };
+    assert_eq!(again(wait_us - 1), Some(1));
+    assert_eq!(again(wait_us), None);
+}
+
+#[test]
 fn years_outside_the_calendar_are_limited_too() {
     for wall_us in [i64::MIN, i64::MAX] {
         for period in [Period::Day, Period::Month] {

@@ -9,6 +9,7 @@ use portcullis_verify::{
 use std::net::IpAddr;
 use std::sync::Arc;
 
+mod bulk;
 mod concurrent;
 mod placement;
 

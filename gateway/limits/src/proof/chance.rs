@@ -5,15 +5,15 @@
 
 /// A sequence of numbers that its seed decides.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Chance {
+    pub(crate) fn new(seed: u64) -> Chance {
         // Neighbouring seeds begin far apart.
         Chance(seed.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,24 +22,24 @@ impl Chance {
     }
 
     /// A number from `low` to `high`, both included.
-    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         let wide = u128::from(self.next()) * (u128::from(high - low) + 1);
         low + u64::try_from(wide >> 64).unwrap()
     }
 
     /// A number from `low` to `high`, of every length in bits equally often.
-    pub(super) fn scaled(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn scaled(&mut self, low: u64, high: u64) -> u64 {
         let bits = |number: u64| u64::from((number + 1).ilog2());
         let bits = self.between(bits(low), bits(high));
         let (from, until) = ((1 << bits) - 1, (2 << bits) - 2);
         self.between(from.max(low), until.min(high))
     }
 
-    pub(super) fn one_in(&mut self, many: u64) -> bool {
+    pub(crate) fn one_in(&mut self, many: u64) -> bool {
         self.between(1, many) == 1
     }
 
-    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize::try_from(self.between(1, u64::try_from(choices.len()).unwrap()) - 1).unwrap()]
     }
 }

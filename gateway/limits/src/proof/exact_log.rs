@@ -5,7 +5,7 @@
 
 /// Admissions in the order of their times, the newest `ring.len()` of them.
 #[derive(Debug, Default)]
-pub(super) struct ExactLog {
+pub(crate) struct ExactLog {
     /// A power of two of slots; an admission is in the one that its ordinal names.
     ring: Vec<u64>,
     admitted: u64,
@@ -14,7 +14,7 @@ pub(super) struct ExactLog {
 
 impl ExactLog {
     /// Begins anew, with room for this many.
-    pub(super) fn clear(&mut self, room: u64) {
+    pub(crate) fn clear(&mut self, room: u64) {
         let slots = usize::try_from(room + 1).unwrap().next_power_of_two();
         self.ring.resize(slots, 0);
         self.admitted = 0;
@@ -22,11 +22,11 @@ impl ExactLog {
     }
 
     /// Admissions remembered.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.admitted - self.forgotten
     }
 
-    pub(super) fn admit(&mut self, at_us: u64) {
+    pub(crate) fn admit(&mut self, at_us: u64) {
         let slot = self.slot(self.admitted);
         self.ring[slot] = at_us;
         self.admitted += 1;
@@ -34,18 +34,18 @@ impl ExactLog {
     }
 
     /// Forgets all but the newest `count`.
-    pub(super) fn keep(&mut self, count: u64) {
+    pub(crate) fn keep(&mut self, count: u64) {
         self.forgotten = self.forgotten.max(self.admitted.saturating_sub(count));
     }
 
     /// When the n-th newest admission was made; the newest is the first.
     #[inline]
-    pub(super) fn newest(&self, nth: u64) -> Option<u64> {
+    pub(crate) fn newest(&self, nth: u64) -> Option<u64> {
         (nth <= self.len()).then(|| self.ring[self.slot(self.admitted - nth)])
     }
 
     /// Admissions after `now_us - window_us`.
-    pub(super) fn used(&self, now_us: u64, window_us: u64) -> u64 {
+    pub(crate) fn used(&self, now_us: u64, window_us: u64) -> u64 {
         let (mut inside, mut outside) = (0, self.len() + 1);
         while outside - inside > 1 {
             let nth = inside.midpoint(outside);

@@ -21,6 +21,7 @@ struct Session<'a> {
     referee: &'a mut Referee,
     exact: &'a mut ExactLog,
     log: DecimatedLog,
+    lay_out: fn(u64, u64) -> Layout,
     layout: Layout,
     limit: u64,
     window_us: u64,
@@ -215,7 +216,7 @@ impl Session<'_> {
     }
 
     fn rule(&mut self, limit: u64, window_us: u64) {
-        self.layout = Layout::new(u32::try_from(limit).unwrap(), window_us);
+        self.layout = (self.lay_out)(limit, window_us);
         self.limit = limit;
         self.window_us = window_us;
         self.tick_us = self.layout.begins_us(2);
@@ -349,49 +350,71 @@ fn window(chance: &mut Chance) -> u64 {
     chance.scaled(1, 30 * DAY_US / 1_000) * 1_000
 }
 
+/// Plays one session with a log that `lay_out` makes of the limit and the window.
+fn play(referee: &mut Referee, exact: &mut ExactLog, lay_out: fn(u64, u64) -> Layout) {
+    let mut chance = Chance::new(referee.seed());
+    let (limit, window_us) = (limit(&mut chance), window(&mut chance));
+    let is_to_be_edited = chance.one_in(3);
+    let limit_max = if is_to_be_edited {
+        LIMIT_MAX.min(limit * 4 + 20)
+    } else {
+        limit
+    };
+    let now_us = match chance.between(0, 3) {
+        0 => 0,
+        _ => chance.between(0, 400 * DAY_US),
+    };
+    let floor_us = chance.one_of(&[0, now_us / 2, now_us]);
+    let layout = lay_out(limit, window_us);
+    exact.clear(limit_max);
+    let mut session = Session {
+        chance,
+        log: DecimatedLog::starting_at(&layout, floor_us),
+        exact,
+        lay_out,
+        layout,
+        limit,
+        window_us,
+        tick_us: layout.begins_us(2),
+        limit_max,
+        newest_us: floor_us,
+        is_edited: false,
+        now_us,
+        referee,
+    };
+    session
+        .referee
+        .tell(format_args!("{limit} per {window_us} µs at {now_us}"));
+    let wanted = 3_000 + 6 * limit;
+    while session.referee.checks() < wanted {
+        let many = session.chance.scaled(1, 40 + session.limit);
+        session.stretch(many);
+        if is_to_be_edited && session.chance.one_in(4) {
+            session.edit();
+        }
+    }
+}
+
+fn faithful(limit: u64, window_us: u64) -> Layout {
+    Layout::new(u32::try_from(limit).unwrap(), window_us)
+}
+
 #[test]
 fn a_log_keeps_its_promises_in_bulk() {
     let mut exact = ExactLog::default();
-    sessions("one log", 98, |referee| {
-        let mut chance = Chance::new(referee.seed);
-        let (limit, window_us) = (limit(&mut chance), window(&mut chance));
-        let is_to_be_edited = chance.one_in(3);
-        let limit_max = if is_to_be_edited {
-            LIMIT_MAX.min(limit * 4 + 20)
-        } else {
-            limit
-        };
-        let now_us = match chance.between(0, 3) {
-            0 => 0,
-            _ => chance.between(0, 400 * DAY_US),
-        };
-        let floor_us = chance.one_of(&[0, now_us / 2, now_us]);
-        let layout = Layout::new(u32::try_from(limit).unwrap(), window_us);
-        exact.clear(limit_max);
-        let mut session = Session {
-            chance,
-            log: DecimatedLog::starting_at(&layout, floor_us),
-            exact: &mut exact,
-            layout,
-            limit,
-            window_us,
-            tick_us: layout.begins_us(2),
-            limit_max,
-            newest_us: floor_us,
-            is_edited: false,
-            now_us,
-            referee,
-        };
-        session
-            .referee
-            .tell(format_args!("{limit} per {window_us} µs at {now_us}"));
-        let wanted = 3_000 + 6 * limit;
-        while session.referee.checks < wanted {
-            let many = session.chance.scaled(1, 40 + session.limit);
-            session.stretch(many);
-            if is_to_be_edited && session.chance.one_in(4) {
-                session.edit();
-            }
-        }
-    });
+    sessions("one log", 98, |referee| play(referee, &mut exact, faithful));
+}
+
+#[test]
+fn a_log_that_is_off_by_the_least_is_caught() {
+    let check = |what: &str, lay_out: fn(u64, u64) -> Layout| {
+        let is_caught = (0..200).any(|seed| {
+            std::panic::catch_unwind(|| play(&mut Referee::new(seed), &mut ExactLog::default(), lay_out)).is_err()
+        });
+        assert!(is_caught, "{what} is not caught");
+    };
+    check("one too many", |limit, us| faithful(limit + 1, us));
+    check("one too few", |limit, us| faithful(1.max(limit - 1), us));
+    check("a window too short", |limit, us| faithful(limit, us - us / 1_000));
+    check("a window too long", |limit, us| faithful(limit, us + us / 1_000));
 }
