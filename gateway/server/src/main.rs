@@ -7,6 +7,7 @@ mod arguments;
 mod echo;
 mod logging;
 mod roles;
+mod saved_limits;
 mod shutdown;
 mod tenants;
 mod wiring;

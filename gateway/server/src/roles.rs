@@ -4,15 +4,18 @@
 //! built in `wiring`.
 
 use crate::admin::{self, Admin};
+use crate::saved_limits;
 use crate::shutdown::Shutdown;
 use crate::wiring::{self, Engine};
 use anyhow::Context;
 use portcullis_config::Settings;
+use portcullis_limits::LocalLimiter;
 use portcullis_record::Metrics;
+use portcullis_verify::Clock;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What was asked cannot run, however often it is tried: exit code 2.
 #[derive(Debug)]
@@ -41,7 +44,9 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::on_signals()?;
     let admin = start_admin(admin_listener, &shutdown)?;
-    let engine = wiring::engine(&settings, &shutdown).await?;
+    let clock = Clock::system();
+    let (limiter, counters_file) = saved_limits::open(&settings.limits, &clock).await?;
+    let engine = wiring::engine(&settings, clock, limiter, &shutdown).await?;
     let proxy = wiring::proxy(&settings, &engine, &admin.metrics).await?;
     let authz = wiring::authz(&settings, &engine, &admin.metrics).await?;
 
@@ -59,7 +64,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.gateway.drain_timeout,
     ));
     running.spawn(proxy.run(proxy_listeners, shutdown.drain.clone()));
-    wait(admin, engine, running, shutdown).await;
+    let saving = counters_file.map(|file| {
+        let (limiter, every) = (Arc::clone(&engine.limiter), settings.limits.persist_interval);
+        saved_limits::start(file, limiter, engine.clock.clone(), every, shutdown.stop.clone())
+    });
+    wait(admin, engine, running, saving, shutdown).await;
     Ok(())
 }
 
@@ -72,7 +81,9 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::on_signals()?;
     let admin = start_admin(admin_listener, &shutdown)?;
-    let engine = wiring::engine(&settings, &shutdown).await?;
+    // Nothing is admitted here, so that nothing is counted.
+    let limiter = Arc::new(LocalLimiter::new(saved_limits::settings(&settings.limits)));
+    let engine = wiring::engine(&settings, Clock::system(), limiter, &shutdown).await?;
 
     let mut running = JoinSet::new();
     running.spawn(portcullis_control::serve(
@@ -81,7 +92,7 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
         shutdown.drain.clone(),
         settings.gateway.drain_timeout,
     ));
-    wait(admin, engine, running, shutdown).await;
+    wait(admin, engine, running, None, shutdown).await;
     Ok(())
 }
 
@@ -118,7 +129,13 @@ fn start_admin(listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<Arc
 }
 
 /// Declares readiness, then waits until a drain was asked for and everything has drained.
-async fn wait(admin: Arc<Admin>, engine: Engine, mut running: JoinSet<()>, shutdown: Shutdown) {
+async fn wait(
+    admin: Arc<Admin>,
+    engine: Engine,
+    mut running: JoinSet<()>,
+    saving: Option<JoinHandle<()>>,
+    shutdown: Shutdown,
+) {
     let _ = admin
         .engine
         .set((Arc::clone(&engine.verifier), Arc::clone(&engine.limiter)));
@@ -130,6 +147,12 @@ async fn wait(admin: Arc<Admin>, engine: Engine, mut running: JoinSet<()>, shutd
         }
     }
     shutdown.stop.cancel();
+    // Everything that will be admitted has been.
+    if let Some(saving) = saving
+        && let Err(error) = saving.await
+    {
+        tracing::error!(%error, "saving counters broke");
+    }
     engine.store.close().await;
     tracing::info!("drained");
 }

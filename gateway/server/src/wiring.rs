@@ -8,7 +8,7 @@ use anyhow::Context;
 use portcullis_authz::AuthzParts;
 use portcullis_config::Settings;
 use portcullis_control::{Bootstrap, BootstrapError, ControlParts, TailerHandle};
-use portcullis_limits::{LimiterSettings, LocalLimiter};
+use portcullis_limits::LocalLimiter;
 use portcullis_proxy::{Proxy, ProxyParts, ResolvedRoute};
 use portcullis_record::Metrics;
 use portcullis_store::Store;
@@ -29,12 +29,17 @@ pub(crate) struct Engine {
     pub(crate) tailer: TailerHandle,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) limiter: Arc<LocalLimiter>,
+    pub(crate) default_rules: Arc<RuleSet>,
     pub(crate) first_deployment: DeploymentId,
 }
 
 /// Opens the store, makes the first deployment and token if need be, and starts following the change log.
-pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Engine> {
-    let clock = Clock::system();
+pub(crate) async fn engine(
+    settings: &Settings,
+    clock: Clock,
+    limiter: Arc<LocalLimiter>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Engine> {
     let store = Store::open(&settings.control.store, clock.clone())
         .await
         .with_context(|| format!("control.store: cannot open {}", settings.control.store))?;
@@ -50,14 +55,12 @@ pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::
     })?;
     show_once(&bootstrap)?;
 
-    let limiter = Arc::new(LocalLimiter::new(LimiterSettings {
-        counters_max: settings.limits.counters_max,
-    }));
+    let default_rules = Arc::new(RuleSet::compile(None, &settings.limits.default_rules));
     let verifier = Arc::new(Verifier::new(VerifierParts {
         clock: clock.clone(),
         source: Arc::new(store.clone()),
         limiter: Arc::clone(&limiter) as Arc<dyn portcullis_verify::Limiter>,
-        default_rules: Arc::new(RuleSet::compile(None, &settings.limits.default_rules)),
+        default_rules: Arc::clone(&default_rules),
         cache: CacheSettings {
             keys_max: settings.cache.keys_max,
             unknown_keys_max: settings.cache.unknown_keys_max,
@@ -87,6 +90,7 @@ pub(crate) async fn engine(settings: &Settings, shutdown: &Shutdown) -> anyhow::
         tailer,
         verifier,
         limiter,
+        default_rules,
         first_deployment: bootstrap.deployment.id,
     })
 }
@@ -97,6 +101,8 @@ pub(crate) fn control(settings: &Settings, engine: &Engine) -> ControlParts {
         store: engine.store.clone(),
         tailer: engine.tailer.clone(),
         verifier: Arc::clone(&engine.verifier),
+        limiter: Arc::clone(&engine.limiter),
+        default_rules: Arc::clone(&engine.default_rules),
         settings: settings.control.clone(),
         clock: engine.clock.clone(),
     }

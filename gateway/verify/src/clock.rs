@@ -5,10 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+/// Monotonic time that had passed when the machine started: a hundred days, more than the longest window. What was counted
+/// before a reboot thereby has a time before it. Saved counters hold such times, so that it never changes.
+const HEAD_START_US: i64 = 100 * 24 * 3_600 * 1_000_000;
+
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Microseconds of `CLOCK_BOOTTIME`: never steps back, counts suspension, starts anywhere. For windows and ages.
+    /// Microseconds of `CLOCK_BOOTTIME`, and a hundred days: never steps back, counts suspension. For windows and ages.
     pub monotonic_us: u64,
     /// Microseconds since the Unix epoch: may step. For expiry and calendar periods.
     pub wall_us: i64,
@@ -52,7 +56,7 @@ impl Clock {
     pub fn now(&self) -> Moment {
         match &self.0 {
             Source::System => Moment {
-                monotonic_us: u64::try_from(microseconds(rustix::time::ClockId::Boottime)).unwrap_or(0),
+                monotonic_us: u64::try_from(HEAD_START_US + microseconds(rustix::time::ClockId::Boottime)).unwrap_or(0),
                 wall_us: microseconds(rustix::time::ClockId::Realtime),
             },
             Source::Manual(state) => Moment {
@@ -84,5 +88,18 @@ impl ManualClock {
     /// Steps the wall clock alone, as an operator or NTP would.
     pub fn set_wall_us(&self, wall_us: i64) {
         self.0.wall_us.store(wall_us, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_starts_later_than_the_longest_window_is_long() {
+        let month_us = 31 * 24 * 3_600 * 1_000_000;
+        let (first, second) = (Clock::system().now(), Clock::system().now());
+        assert!(first.monotonic_us > 3 * month_us);
+        assert!(second.monotonic_us >= first.monotonic_us);
     }
 }

@@ -1,0 +1,106 @@
+//! Counters that outlive the process: restored before anything is admitted, saved on a timer and once everything has drained.
+//!
+//! Decides when, and tells the operator what came of it. What is saved and how is the limits crate's business. `serve` calls it;
+//! the other roles admit nothing.
+
+use anyhow::Context;
+use portcullis_config::settings::Limits;
+use portcullis_limits::{CountersFile, LimiterSettings, LocalLimiter, Restored};
+use portcullis_verify::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+/// What a limiter may hold.
+pub(crate) fn settings(limits: &Limits) -> LimiterSettings {
+    LimiterSettings {
+        counters_max: limits.counters_max,
+    }
+}
+
+/// The limiter to begin with, and the file that it is saved to, if it is.
+///
+/// # Errors
+///
+/// When another process uses the file, or it cannot be kept from being overwritten.
+pub(crate) async fn open(limits: &Limits, clock: &Clock) -> anyhow::Result<(Arc<LocalLimiter>, Option<CountersFile>)> {
+    let settings = settings(limits);
+    if !limits.persist {
+        return Ok((Arc::new(LocalLimiter::new(settings)), None));
+    }
+    let (path, clock) = (limits.persist_file.clone(), clock.clone());
+    let (limiter, restored, file) = spawn_blocking(move || {
+        let file = CountersFile::open(&path)?;
+        let (limiter, restored) = file.restore(settings, clock.now())?;
+        Ok::<_, portcullis_limits::CountersFileError>((limiter, restored, file))
+    })
+    .await?
+    .context("limits.persist_file")?;
+    tell(&restored, limits);
+    Ok((Arc::new(limiter), Some(file)))
+}
+
+fn tell(restored: &Restored, limits: &Limits) {
+    let file = limits.persist_file.display();
+    match restored {
+        Restored::NoFile => tracing::info!(%file, "no counters are saved yet: counting begins afresh"),
+        Restored::Counters(taken) => tracing::info!(
+            %file,
+            counters = taken.counters,
+            shared_for_want_of_room = taken.shared,
+            passed_meanwhile = taken.passed,
+            away_ms = taken.elapsed_us / 1_000,
+            "counters restored"
+        ),
+        Restored::PutAside { why, kept_as } => tracing::error!(
+            %file,
+            error = %why,
+            kept_as = %kept_as.display(),
+            "saved counters cannot be used: counting begins afresh, and the file is kept under another name"
+        ),
+    }
+}
+
+/// Starts to save every so often. When told to stop, saves once more and ends.
+pub(crate) fn start(
+    file: CountersFile,
+    limiter: Arc<LocalLimiter>,
+    clock: Clock,
+    every: Duration,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let file = Arc::new(file);
+    let save = async move || {
+        let (file, limiter, clock) = (Arc::clone(&file), Arc::clone(&limiter), clock.clone());
+        let saved = spawn_blocking(move || file.save(&limiter, clock.now())).await;
+        match saved {
+            Ok(Ok(counters)) => Some(counters),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "counters are not saved: what was saved before is kept, and a restart goes on from that");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "saving counters broke");
+                None
+            }
+        }
+    };
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first would be at once.
+        ticks.reset();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => if let Some(counters) = save().await {
+                    tracing::debug!(counters, "counters saved");
+                },
+            }
+        }
+        if let Some(counters) = save().await {
+            tracing::info!(counters, "counters saved");
+        }
+    })
+}
