@@ -51,12 +51,14 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (60)
 	$(call step,fuzz targets for $(FUZZ_SECONDS) s each)
 	@.ci/fuzz $(FUZZ_SECONDS)
 
-bench: ## Run the micro benchmarks; results with date and machine go to benches/results/
+bench: ## Run the benchmarks; results with date and machine go to benches/results/
 	@.ci/setup run
 	$(call step,micro benchmarks)
 	@cargo bench --package portcullis-benches --locked
 	@cargo run --quiet --package portcullis-benches --bin record-results --locked
-	@ls -t benches/results/*.md | head -n 1
+	$(call step,limiters compared)
+	@cargo run --release --quiet --package portcullis-benches --bin compare-limiters --locked
+	@ls -t benches/results/*.md | head -n 2
 
 audit: ## Hold the dependencies against deny.toml and the advisory database (needs the network)
 	@.ci/audit

@@ -1,6 +1,9 @@
-//! What the micro benches share: a population of keys in memory, and the engine set up over it.
+//! What the benches share: a population of keys in memory, and the engine set up over it.
 //!
-//! Measures nothing itself; each file in `micro/` measures one stage.
+//! Measures nothing itself: each file in `micro/` measures one stage, and [`limiters`] compares ways of limiting.
+
+pub mod limiters;
+pub mod machine;
 
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_verify::{

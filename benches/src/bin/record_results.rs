@@ -3,7 +3,7 @@
 //! Reads `target/criterion/**/new/{benchmark,estimates}.json`; measures nothing itself.
 
 use anyhow::{Context, Result};
-use portcullis_verify::Clock;
+use portcullis_benches::machine;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,8 @@ fn main() -> Result<()> {
     );
     rows.sort();
 
-    let now = jiff::Timestamp::from_microsecond(Clock::system().now().wall_us)?;
-    let date = now.strftime("%Y-%m-%d").to_string();
-    let mut page = format!("# Micro benches, {date}\n\n{}\n\n", machine());
+    let date = machine::date()?;
+    let mut page = format!("# Micro benches, {date}\n\n{}\n\n", machine::machine());
     page.push_str("Nanoseconds per operation, one thread; criterion's 95 % interval of the median.\n\n");
     page.push_str("| bench | low | median | high |\n|---|---:|---:|---:|\n");
     for (name, low, median, high) in rows {
@@ -56,27 +55,4 @@ fn collect(folder: &Path, rows: &mut Vec<Row>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Processor and system, as the kernel tells them.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1))
-        .unwrap_or("unknown");
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let memory = read("/proc/meminfo");
-    let memory = memory
-        .lines()
-        .next()
-        .and_then(|line| line.split_whitespace().nth(1))
-        .and_then(|kib| kib.parse::<u64>().ok());
-    format!(
-        "{model}, {cores} cores, {} GiB, Linux {}",
-        memory.unwrap_or(0) / 1_048_576,
-        kernel.trim()
-    )
 }

@@ -1,0 +1,133 @@
+//! What a limiter must do to be compared, and the loop that times it.
+//!
+//! Decides what is inside the measured time and what is not. Knows no limiter; every one of them implements [`Contender`], and
+//! the tables ask through it.
+
+use portcullis_verify::{Clock, Moment};
+use std::hint::black_box;
+
+/// Whom a request counts, as indexes into the population.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) key: u32,
+    pub(crate) address: u32,
+    pub(crate) app: u32,
+}
+
+/// Which counters a request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// The key's.
+    Key,
+    /// The app's.
+    App,
+    /// The key's, the address's and the app's.
+    Three,
+}
+
+/// What a contender is set up for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) rules: Rules,
+    /// Requests per window of a key, an address and an app.
+    pub(crate) limits: [u32; 3],
+    pub(crate) window_us: u64,
+    /// Keys that exist. Key `k` belongs to app `k % apps`.
+    pub(crate) keys: u32,
+    pub(crate) apps: u32,
+}
+
+impl Settings {
+    /// Limits so wide that nothing is refused.
+    pub(crate) fn wide(rules: Rules, keys: u32, apps: u32) -> Settings {
+        Settings {
+            rules,
+            limits: [i32::MAX.unsigned_abs(); 3],
+            window_us: 60_000_000,
+            keys,
+            apps,
+        }
+    }
+
+    /// One key under this limit.
+    pub(crate) fn one_key(limit: u32, window_us: u64) -> Settings {
+        Settings {
+            rules: Rules::Key,
+            limits: [limit; 3],
+            window_us,
+            keys: 1,
+            apps: 1,
+        }
+    }
+
+    /// The request of a key from an address.
+    pub(crate) fn request(&self, key: u32, address: u32) -> Request {
+        Request {
+            key,
+            address,
+            app: key % self.apps,
+        }
+    }
+}
+
+/// A limiter under comparison.
+pub(crate) trait Contender: Send + Sync {
+    /// What the tables call it.
+    fn name(&self) -> String;
+
+    /// Whether the request is admitted at `now`, and charged if so. Limiters with a clock of their own do not look at `now`.
+    fn check(&self, request: &Request, now: Moment) -> bool;
+
+    /// Reads what whoever calls a limiter has just had in hand, such as the key's record.
+    fn touch(&self, _request: &Request) {}
+
+    /// Sets the clock of a limiter that cannot be handed the time with a request.
+    fn tell(&self, _now: Moment) {}
+
+    /// Serves the requests in order.
+    ///
+    /// They come in batches: reading the batch's records and the time, where it is given from outside, is not part of the
+    /// measured time; serving is.
+    fn serve(&self, requests: &[Request], clock: &Clock) -> Served {
+        let mut served = Served::default();
+        for batch in requests.chunks(BATCH) {
+            for request in batch {
+                self.touch(request);
+            }
+            let now = clock.now();
+            self.tell(now);
+            let start = instant();
+            for request in batch {
+                served.admitted += u64::from(self.check(black_box(request), now));
+            }
+            served.seconds += start.elapsed().as_secs_f64();
+            served.requests += batch.len();
+        }
+        served
+    }
+}
+
+/// Requests between two readings of the clock: few enough that their records stay in the processor's first caches, many enough
+/// that the reading costs each of them about a nanosecond.
+const BATCH: usize = 64;
+
+/// What [`Contender::serve`] did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Served {
+    pub(crate) requests: usize,
+    pub(crate) admitted: u64,
+    pub(crate) seconds: f64,
+}
+
+impl Served {
+    /// Nanoseconds per request.
+    pub(crate) fn nanoseconds(&self) -> f64 {
+        self.seconds * 1e9 / self.requests as f64
+    }
+}
+
+/// Reads the time to measure with.
+#[expect(clippy::disallowed_methods, reason = "a bench is what measures time")]
+fn instant() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -1,0 +1,196 @@
+//! What a request costs each limiter: by number of subjects, spread, rules and threads.
+//!
+//! Decides what is run in which order: the contenders take turns, round after round, over the same requests. Judges nothing; the page
+//! reads the figures.
+
+use super::contender::{Contender, Request, Rules, Served, Settings};
+use super::counters::{ExactLog, FixedWindow, WeightedWindow};
+use super::draws::{self, Dice, Spread};
+use super::governed::{Governed, Share};
+use super::keyed::Keyed;
+use super::memory_floor::{Access, MemoryFloor};
+use super::portcullis::{AtHand, Portcullis};
+use super::{Effort, progress};
+use anyhow::{Result, ensure};
+use governor::clock::DefaultClock;
+use portcullis_verify::Clock;
+use std::sync::{Arc, Barrier};
+
+/// What was measured of one contender in one setting.
+#[derive(Debug, Clone)]
+pub(crate) struct Cost {
+    pub(crate) contender: String,
+    pub(crate) rules: Rules,
+    pub(crate) threads: usize,
+    pub(crate) spread: Spread,
+    pub(crate) keys: u32,
+    /// Nanoseconds per request and thread, one figure per round.
+    pub(crate) nanoseconds: Vec<f64>,
+    /// Requests per second of all threads together, one figure per round.
+    pub(crate) per_second: Vec<f64>,
+}
+
+/// Apps in every population here.
+const APPS: u32 = 1_000;
+
+/// Measures every contender in every setting, with nothing refused.
+pub(crate) fn measure(effort: &Effort) -> Result<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for &keys in &effort.sizes {
+        for rules in [Rules::Key, Rules::Three] {
+            let settings = Settings::wide(rules, keys, APPS);
+            let contenders = filled(&settings);
+            for spread in [Spread::Uniform, Spread::Zipf] {
+                let requests = draws::draw(&settings, spread, effort.draws());
+                for threads in [1, 2] {
+                    costs.extend(take_turns(effort, &contenders, &settings, spread, &requests, threads)?);
+                }
+            }
+        }
+    }
+    Ok(costs)
+}
+
+/// Measures what refusing costs at the middle size, drawn evenly, one thread: every key and every address has spent its limit.
+pub(crate) fn measure_refusals(effort: &Effort) -> Result<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for rules in [Rules::Key, Rules::Three] {
+        let settings = Settings {
+            limits: [1, 1, i32::MAX.unsigned_abs()],
+            window_us: 3_600_000_000,
+            ..Settings::wide(rules, effort.sizes[1], APPS)
+        };
+        let mut contenders = filled(&settings);
+        contenders.retain(|contender| !contender.name().starts_with("memory floor"));
+        let requests = draws::draw(&settings, Spread::Uniform, effort.draws());
+        costs.extend(take_turns(
+            effort,
+            &contenders,
+            &settings,
+            Spread::Uniform,
+            &requests,
+            1,
+        )?);
+    }
+    Ok(costs)
+}
+
+/// Lets every contender serve in turn, round after round. All requests must be admitted, or none where the limits were spent.
+fn take_turns(
+    effort: &Effort,
+    contenders: &[Box<dyn Contender>],
+    settings: &Settings,
+    spread: Spread,
+    requests: &[Request],
+    threads: usize,
+) -> Result<Vec<Cost>> {
+    let Settings {
+        rules, keys, limits, ..
+    } = *settings;
+    progress(&format!(
+        "cost: {keys} subjects, {rules:?}, {}, threads: {threads}",
+        spread.name()
+    ));
+    let labelled = contenders.iter().map(|contender| Cost {
+        contender: contender.name(),
+        rules,
+        threads,
+        spread,
+        keys,
+        nanoseconds: Vec::new(),
+        per_second: Vec::new(),
+    });
+    let mut costs: Vec<Cost> = labelled.collect();
+    for round in 0..effort.rounds {
+        for (contender, cost) in contenders.iter().zip(&mut costs) {
+            let run = run(contender.as_ref(), effort.slices(requests, round, threads));
+            let expected = if limits[0] == 1 { 0 } else { run.requests };
+            ensure!(
+                run.admitted == expected,
+                "{} admitted {} of {} where it must admit {expected}",
+                cost.contender,
+                run.admitted,
+                run.requests
+            );
+            cost.nanoseconds.push(run.nanoseconds);
+            cost.per_second.push(run.per_second);
+        }
+    }
+    Ok(costs)
+}
+
+/// Every contender, with a counter for every subject.
+fn filled(settings: &Settings) -> Vec<Box<dyn Contender>> {
+    progress(&format!(
+        "cost: {} subjects, {:?}: filling",
+        settings.keys, settings.rules
+    ));
+    let contenders = contenders(settings);
+    let everyone = draws::everyone(settings);
+    for contender in &contenders {
+        contender.serve(&everyone, &Clock::system());
+    }
+    contenders
+}
+
+/// Every contender, empty, in the order of the tables.
+fn contenders(settings: &Settings) -> Vec<Box<dyn Contender>> {
+    let portcullis = Portcullis::new(settings);
+    let hashes = hashes(settings.keys);
+    vec![
+        Box::new(portcullis.with(AtHand::RecordAndTime)),
+        Box::new(portcullis.with(AtHand::Record)),
+        Box::new(portcullis.with(AtHand::Time)),
+        Box::new(Governed::<u64, DefaultClock>::new(settings, &Arc::default())),
+        Box::new(Governed::<[u8; 32], DefaultClock>::new(settings, &hashes)),
+        Box::new(Governed::told(settings, Share::Whole)),
+        Box::new(Keyed::<WeightedWindow>::new(settings)),
+        Box::new(Keyed::<ExactLog>::new(settings)),
+        Box::new(Keyed::<FixedWindow>::new(settings)),
+        Box::new(MemoryFloor::new(settings, Access::Atomic)),
+        Box::new(MemoryFloor::new(settings, Access::Plain)),
+    ]
+}
+
+/// A random 32-byte name for every key.
+pub(crate) fn hashes(keys: u32) -> Arc<Vec<[u8; 32]>> {
+    let mut dice = Dice::new(7);
+    let mut byte = || u8::try_from(dice.below(256)).unwrap_or(0);
+    Arc::new((0..keys).map(|_| std::array::from_fn(|_| byte())).collect())
+}
+
+/// One contender's turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) requests: u64,
+    pub(crate) admitted: u64,
+    pub(crate) nanoseconds: f64,
+    pub(crate) per_second: f64,
+}
+
+/// Serves one slice of requests per thread, all at once. The first eighth of each is not timed: it brings the contender's own memory
+/// back into the processor's caches after the others' turns.
+pub(crate) fn run(contender: &dyn Contender, slices: Vec<&[Request]>) -> Run {
+    let barrier = Barrier::new(slices.len());
+    let serve = |slice: &[Request]| {
+        let clock = Clock::system();
+        let (lead_in, timed) = slice.split_at(slice.len() / 8);
+        let lead_in = contender.serve(lead_in, &clock);
+        barrier.wait();
+        (lead_in, contender.serve(timed, &clock))
+    };
+    let served: Vec<(Served, Served)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = slices.iter().map(|slice| scope.spawn(|| serve(slice))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let timed = || served.iter().map(|served| served.1);
+    let both = || served.iter().flat_map(|served| [served.0, served.1]);
+    Run {
+        requests: both()
+            .map(|served| u64::try_from(served.requests).unwrap_or(u64::MAX))
+            .sum(),
+        admitted: both().map(|served| served.admitted).sum(),
+        nanoseconds: timed().map(|served| served.nanoseconds()).sum::<f64>() / served.len() as f64,
+        per_second: timed().map(|served| 1e9 / served.nanoseconds()).sum(),
+    }
+}
