@@ -25,5 +25,5 @@ pub use fault::{Fault, Faults, Origin};
 pub use load::{load, parse};
 pub use settings::Settings;
 
-// What settings are made of, and the clock, so that the command line needs no edge to the engine.
-pub use portcullis_verify::{Clock, Mode, PermissionExpression, Rule, Unit};
+// What settings are made of, the clock, and what a key looks like, so that the command line needs no edge to the engine.
+pub use portcullis_verify::{Clock, Mode, PermissionExpression, PresentedKey, Rule, Unit};

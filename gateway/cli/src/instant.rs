@@ -44,6 +44,24 @@ pub(crate) fn span_s(text: &str) -> Result<i64, String> {
     }
 }
 
+/// A span as people say it, rounded up: `12 s`, `3 min`, `2 h 5 min`, `6 d 1 h`.
+pub(crate) fn span(seconds: u64) -> String {
+    let in_two = |seconds: u64, large: (&str, u64), small: (&str, u64)| {
+        let smalls = seconds.div_ceil(small.1);
+        let (larges, rest) = (smalls * small.1 / large.1, smalls * small.1 % large.1 / small.1);
+        match rest {
+            0 => format!("{larges} {}", large.0),
+            rest => format!("{larges} {} {rest} {}", large.0, small.0),
+        }
+    };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..=7_140 => format!("{} min", seconds.div_ceil(60)),
+        7_141..=172_740 => in_two(seconds, ("h", 3_600), ("min", 60)),
+        _ => in_two(seconds, ("d", 86_400), ("h", 3_600)),
+    }
+}
+
 /// UTC to the second: `2026-11-21 10:43:05Z`. What is no time is shown as it is.
 pub(crate) fn exact(text: &str) -> String {
     match text.parse::<Timestamp>() {

@@ -1,4 +1,4 @@
-//! The command line that administers a running control API: `apps`, `keys`, `schemes`, `verify`, and `check`.
+//! The command line that administers a running control API: `apps`, `keys`, `schemes`, `limits`, `verify`, and `check`.
 //!
 //! It decides how requests are typed and answers are shown. It knows the control API by HTTP only and keeps nothing.
 //! The `portcullis` binary flattens [`Command`] into its own commands and calls [`run`].
@@ -12,6 +12,7 @@ mod failure;
 mod instant;
 mod json_text;
 mod keys;
+mod limits;
 mod rule_text;
 mod schemes;
 mod surroundings;
@@ -41,6 +42,10 @@ pub enum Command {
     /// A key's own scheme holds for it, else its app's, else the gateway's default rules. No window ever admits more than
     /// its rule says.
     Schemes(schemes::Schemes),
+    /// Where rate limits stand: what is used, what is left, when it frees up
+    ///
+    /// For a key, an app or a client's address: which rule blocks, and when the next request passes.
+    Limits(limits::Limits),
     /// What a gateway would decide about a key, and the true reason; the key comes from standard input
     ///
     /// Asks the control API; asking charges nothing. A caller of the gateway is only told `key_invalid`; this tells whether
@@ -71,6 +76,7 @@ async fn execute(command: Command, surroundings: &mut Surroundings<'_>) -> u8 {
         Command::Apps(apps) => apps.run(surroundings).await,
         Command::Keys(keys) => keys.run(surroundings).await,
         Command::Schemes(schemes) => schemes.run(surroundings).await,
+        Command::Limits(limits) => limits.run(surroundings).await,
         Command::Verify(verify) => verify.run(surroundings).await,
         Command::Check(check) => check.run(surroundings),
     };

@@ -5,6 +5,7 @@
 
 mod commands;
 mod failures;
+mod limits;
 mod text;
 
 use crate::surroundings::Surroundings;

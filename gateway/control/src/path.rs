@@ -1,4 +1,4 @@
-//! What a request's path and query name: a slug, an id, a switch.
+//! What a request's path and query name: a slug, an id, a switch, whose limits are asked about.
 //!
 //! A path that cannot name anything is 404, as if nothing had that name; a query that cannot be read is 400.
 
@@ -9,6 +9,7 @@ use crate::router::Api;
 use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 use portcullis_verify::KeyId;
+use std::net::IpAddr;
 
 /// The slug in a path: an app's or a scheme's.
 #[derive(Debug)]
@@ -68,4 +69,48 @@ impl FromRequestParts<Api> for IncludeInactive {
             )),
         }
     }
+}
+
+/// Whose limits a query asks about: `key_id`, `app_slug` or `address`, exactly one of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WhoseLimits {
+    Key(KeyId),
+    App(String),
+    /// IPv4-mapped IPv6 is IPv4.
+    Address(IpAddr),
+}
+
+impl FromRequestParts<Api> for WhoseLimits {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
+        let refused = |message| ApiError::refused(ErrorCode::InvalidQuery, message);
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, api).await;
+        let Query(pairs) = pairs.map_err(|_| refused("The query cannot be read."))?;
+        let mut named = pairs
+            .into_iter()
+            .filter(|(name, _)| matches!(name.as_str(), "key_id" | "app_slug" | "address"));
+        let (Some((name, value)), None) = (named.next(), named.next()) else {
+            return Err(refused(
+                "Exactly one of `key_id`, `app_slug` and `address` must be given, once.",
+            ));
+        };
+        match name.as_str() {
+            "key_id" => positive_id(&value)
+                .map(|id| WhoseLimits::Key(KeyId(id)))
+                .ok_or_else(|| refused("`key_id` must be a positive 64-bit integer.")),
+            "app_slug" => Ok(WhoseLimits::App(value)),
+            _ => address(&value)
+                .map(WhoseLimits::Address)
+                .ok_or_else(|| refused("`address` must be an IPv4 or IPv6 address, or the /64 of an IPv6 address.")),
+        }
+    }
+}
+
+/// Reads an address, or the /64 that IPv6 addresses are counted by, which stands for any address in it.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Some(network) = text.strip_suffix("/64") {
+        return network.parse().ok().map(IpAddr::V6);
+    }
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }

@@ -7,7 +7,7 @@ use crate::envelope::{around, note_route};
 use crate::error::ApiError;
 use crate::error_code::ErrorCode;
 use crate::openapi::document;
-use crate::routes::{apps, keys, schemes, verify};
+use crate::routes::{apps, keys, limits, schemes, verify};
 use crate::tailer::TailerHandle;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -15,8 +15,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use jiff::Timestamp;
 use portcullis_config::settings;
+use portcullis_limits::LocalLimiter;
 use portcullis_store::Store;
-use portcullis_verify::{Clock, Verifier};
+use portcullis_verify::{Clock, RuleSet, Verifier};
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::openapi::OpenApi;
@@ -32,6 +33,10 @@ pub struct ControlParts {
     pub tailer: TailerHandle,
     /// Answers `POST /api-auth/verify`.
     pub verifier: Arc<Verifier>,
+    /// Answers `GET /api-auth/limits`.
+    pub limiter: Arc<LocalLimiter>,
+    /// The rules of apps and keys without a scheme.
+    pub default_rules: Arc<RuleSet>,
     /// Body size and time limit.
     pub settings: settings::Control,
     /// What time it is.
@@ -58,6 +63,14 @@ impl Api {
 
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.0.parts.verifier
+    }
+
+    pub(crate) fn limiter(&self) -> &Arc<LocalLimiter> {
+        &self.0.parts.limiter
+    }
+
+    pub(crate) fn default_rules(&self) -> &Arc<RuleSet> {
+        &self.0.parts.default_rules
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -131,4 +144,5 @@ pub(crate) fn api_routes() -> OpenApiRouter<Api> {
             schemes::delete_scheme
         ))
         .routes(routes!(verify::verify_key))
+        .routes(routes!(limits::show_limits))
 }

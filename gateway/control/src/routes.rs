@@ -2,5 +2,6 @@
 
 pub(crate) mod apps;
 pub(crate) mod keys;
+pub(crate) mod limits;
 pub(crate) mod schemes;
 pub(crate) mod verify;

@@ -6,6 +6,7 @@ mod app;
 mod error_body;
 mod key;
 mod key_request;
+mod limits;
 mod scheme;
 mod verdict;
 
@@ -16,6 +17,7 @@ pub(crate) use key_request::{
     CreateApiKeyRequest, RevokeApiKeyByIdRequest, RevokeApiKeyRequest, RotateApiKeyByIdRequest, RotateApiKeyRequest,
     WantedKey,
 };
+pub(crate) use limits::{CountedNames, CounterStanding, LimitsAnswer, RuleStanding, address};
 pub(crate) use scheme::{
     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitScheme, RateLimitSchemeList, RateLimitUnit,
     UpdateRateLimitSchemeRequest,

@@ -7,5 +7,5 @@ pub mod metrics;
 
 mod label;
 
-pub use metrics::{ConnectionGuard, InFlightGuard, Metrics, Surface};
+pub use metrics::{ConnectionGuard, InFlightGuard, LimitTotals, Metrics, Surface};
 pub use prometheus::Error as MetricsError;

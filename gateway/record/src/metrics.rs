@@ -63,6 +63,19 @@ pub struct Metrics {
     copying: Mutex<()>,
 }
 
+/// What the limiter holds and has done since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitTotals {
+    /// Counters held now, shared ones included.
+    pub counters: u64,
+    /// Most counters of one subject each.
+    pub counters_max: u64,
+    /// Charges to shared counters.
+    pub overflowed: u64,
+    /// Idle counters dropped.
+    pub evicted: u64,
+}
+
 #[derive(Debug)]
 struct SurfaceMetrics {
     decisions: ByLabel<IntCounter>,
@@ -83,6 +96,7 @@ struct CacheMetrics {
 #[derive(Debug)]
 struct LimitMetrics {
     counters: IntGauge,
+    counters_max: IntGauge,
     overflowed: IntCounter,
     evicted: IntCounter,
 }
@@ -226,11 +240,12 @@ impl Metrics {
     }
 
     /// Copies the limiter's own counts; called at scrape time.
-    pub fn observe_limits(&self, counters: u64, overflowed: u64, evicted: u64) {
+    pub fn observe_limits(&self, totals: &LimitTotals) {
         let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
-        set(&self.limits.counters, counters);
-        raise_to(&self.limits.overflowed, overflowed);
-        raise_to(&self.limits.evicted, evicted);
+        set(&self.limits.counters, totals.counters);
+        set(&self.limits.counters_max, totals.counters_max);
+        raise_to(&self.limits.overflowed, totals.overflowed);
+        raise_to(&self.limits.evicted, totals.evicted);
     }
 
     /// Everything, in the Prometheus text format 0.0.4.
@@ -277,12 +292,22 @@ impl CacheMetrics {
 impl LimitMetrics {
     fn new(register: &Registration<'_>) -> Result<LimitMetrics, Error> {
         Ok(LimitMetrics {
-            counters: register.gauge("portcullis_limit_counters", "Rate-limit counters held now.")?,
+            counters: register.gauge(
+                "portcullis_limit_counters",
+                "Rate-limit counters held now, shared ones included.",
+            )?,
+            counters_max: register.gauge(
+                "portcullis_limit_counters_max",
+                "Most rate-limit counters of one subject each (limits.counters_max); past it, new subjects share.",
+            )?,
             overflowed: register.counter(
                 "portcullis_limit_overflow_total",
-                "Charges that went to a shared counter because the table was full.",
+                "Charges that went to a shared rate-limit counter because limits.counters_max was reached, one per rule.",
             )?,
-            evicted: register.counter("portcullis_limit_evictions_total", "Idle rate-limit counters dropped.")?,
+            evicted: register.counter(
+                "portcullis_limit_evictions_total",
+                "Idle rate-limit counters dropped; nothing is lost with them.",
+            )?,
         })
     }
 }

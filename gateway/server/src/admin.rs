@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_limits::LocalLimiter;
-use portcullis_record::Metrics;
+use portcullis_record::{LimitTotals, Metrics};
 use portcullis_verify::Verifier;
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -90,8 +90,12 @@ impl Admin {
         if let Some((verifier, limiter)) = self.engine.get() {
             self.metrics.observe_cache(&verifier.stats());
             let limits = limiter.stats();
-            self.metrics
-                .observe_limits(limits.counters, limits.overflowed, limits.evicted);
+            self.metrics.observe_limits(&LimitTotals {
+                counters: limits.counters,
+                counters_max: limits.counters_max,
+                overflowed: limits.overflowed,
+                evicted: limits.evicted,
+            });
         }
         match self.metrics.render() {
             Ok(metrics) => {

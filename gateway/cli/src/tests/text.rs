@@ -94,6 +94,27 @@ fn times_are_read_and_shown() {
 }
 
 #[test]
+fn spans_are_said_and_never_too_short() {
+    for (seconds, expected) in [
+        (0, "0 s"),
+        (1, "1 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (121, "3 min"),
+        (7_140, "119 min"),
+        (7_141, "2 h"),
+        (7_201, "2 h 1 min"),
+        (86_400, "24 h"),
+        (172_740, "47 h 59 min"),
+        (172_741, "2 d"),
+        (172_801, "2 d 1 h"),
+        (2_678_400, "31 d"),
+    ] {
+        assert_eq!(instant::span(seconds), expected, "{seconds}");
+    }
+}
+
+#[test]
 fn json_keeps_its_text() {
     for (text, expected) in [
         ("{}", "{}"),

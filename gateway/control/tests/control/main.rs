@@ -15,6 +15,7 @@ mod bootstrap;
 mod errors;
 mod idempotency;
 mod keys;
+mod limits;
 mod openapi;
 mod published_clients;
 mod schemes;

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Every route of the contract, with all its methods.
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 18] = [
     ("delete", "/api-auth/apps/{app_slug}"),
     ("delete", "/api-auth/rate-limit-schemes/{slug}"),
     ("get", "/api-auth/apps"),
     ("get", "/api-auth/apps/{app_slug}"),
     ("get", "/api-auth/apps/{app_slug}/keys"),
+    ("get", "/api-auth/limits"),
     ("get", "/api-auth/rate-limit-schemes"),
     ("get", "/api-auth/rate-limit-schemes/{slug}"),
     ("patch", "/api-auth/apps/{app_slug}"),

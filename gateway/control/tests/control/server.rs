@@ -7,12 +7,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use portcullis_config::settings;
-use portcullis_control::{ChangeSink, ControlParts, TailerHandle, serve, tailer, token};
+use portcullis_control::{ChangeSink, ControlParts, serve, tailer, token};
+use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_store::Store;
 use portcullis_store::entity::{Deployment, TokenKind};
 use portcullis_verify::{
-    CacheSettings, Charge, ChargeOutcome, ChargeRequest, Clock, FailureSettings, Limiter, ManualClock, Moment, RuleSet,
-    RuleState, StoredKey, Verifier, VerifierParts,
+    CacheSettings, Charge, ChargeOutcome, ChargeRequest, Clock, FailureSettings, KeySource, Limiter, ManualClock, Mode,
+    Moment, PresentedKey, Rule, RuleSet, RuleState, StoredKey, Unit, Verifier, VerifierParts,
 };
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ const START_US: i64 = 1_767_225_600_000_000;
 pub(crate) struct Options {
     pub(crate) body_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    pub(crate) counters_max: usize,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
         Options {
             body_bytes_max: 64 * 1_024,
             request_timeout: Duration::from_secs(20),
+            counters_max: 10_000,
         }
     }
 }
@@ -47,6 +50,10 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) deployment: Deployment,
     pub(crate) clock: ManualClock,
+    /// What `GET /api-auth/limits` looks at. The verifier has another, which counts nothing.
+    pub(crate) limiter: Arc<LocalLimiter>,
+    pub(crate) time: Clock,
+    pub(crate) default_rules: Arc<RuleSet>,
     pub(crate) store_url: String,
     pub(crate) stop_tailer: CancellationToken,
     pub(crate) stop: CancellationToken,
@@ -182,13 +189,34 @@ impl Server {
         let sinks = vec![Arc::clone(&verifier) as Arc<dyn ChangeSink>];
         let tailer = tailer::start(store.clone(), sinks, stop_tailer.clone());
         let stop = CancellationToken::new();
-        let address = listen(&store, tailer, &verifier, clock, options, &stop).await;
+        let limiter = Arc::new(LocalLimiter::new(LimiterSettings {
+            counters_max: options.counters_max,
+        }));
+        let default_rules = Arc::new(RuleSet::compile(None, &default_rules()));
+        let parts = ControlParts {
+            store: store.clone(),
+            tailer,
+            verifier: Arc::clone(&verifier),
+            limiter: Arc::clone(&limiter),
+            default_rules: Arc::clone(&default_rules),
+            settings: settings::Control {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                store: String::new(),
+                body_bytes_max: options.body_bytes_max,
+                request_timeout: options.request_timeout,
+            },
+            clock: clock.clone(),
+        };
+        let address = listen(parts, &stop).await;
         let client = Client::builder(TokioExecutor::new()).build_http();
         Server {
             address,
             store,
             deployment,
             clock: manual,
+            limiter,
+            time: clock,
+            default_rules,
             store_url,
             stop_tailer,
             stop,
@@ -256,6 +284,27 @@ impl Server {
         answer["reason"].clone()
     }
 
+    /// Charges a request with the secret in `key`, as the gateway of this process would. Answers the rule that refuses it
+    /// and for how many microseconds, if one does.
+    pub(crate) async fn charge(&self, key: &Value, address: &str, path: &str) -> Option<(String, u64)> {
+        let secret = key["secret"].as_str().unwrap();
+        let hash = PresentedKey::parse(secret.as_bytes()).unwrap().hash();
+        let fetched = self.store.fetch(&hash).await.unwrap();
+        let key = StoredKey::compile(fetched.record.unwrap(), fetched.as_of, &self.default_rules);
+        let request = ChargeRequest {
+            path,
+            address: Some(address.parse().unwrap()),
+            now: self.time.now(),
+        };
+        match self.limiter.charge(&key, &request).outcome {
+            ChargeOutcome::Admitted => None,
+            ChargeOutcome::Refused {
+                blocked_rule,
+                retry_after_us,
+            } => Some((key.rules.rules[blocked_rule].name.to_string(), retry_after_us)),
+        }
+    }
+
     /// Another tenant and its management token.
     pub(crate) async fn tenant(&self, name: &str) -> (Deployment, String) {
         let deployment = self.store.create_deployment(name).await.unwrap().value;
@@ -268,31 +317,24 @@ impl Server {
     }
 }
 
-async fn listen(
-    store: &Store,
-    tailer: TailerHandle,
-    verifier: &Arc<Verifier>,
-    clock: Clock,
-    options: Options,
-    stop: &CancellationToken,
-) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn listen(parts: ControlParts, stop: &CancellationToken) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind(parts.settings.listen).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let settings = settings::Control {
-        listen: address,
-        store: String::new(),
-        body_bytes_max: options.body_bytes_max,
-        request_timeout: options.request_timeout,
-    };
-    let parts = ControlParts {
-        store: store.clone(),
-        tailer,
-        verifier: Arc::clone(verifier),
-        settings,
-        clock,
-    };
     tokio::spawn(serve(listener, parts, stop.clone(), Duration::from_secs(5)));
     address
+}
+
+/// Five an hour for each app, and three for each key at each address.
+fn default_rules() -> Vec<Rule> {
+    let rule = |mode, max_requests| Rule {
+        unit: Unit::Hour,
+        duration: 1,
+        max_requests,
+        mode: Some(mode),
+        endpoints: None,
+        priority: None,
+    };
+    vec![rule(Mode::PerApp, 5), rule(Mode::PerKeyAndIp, 3)]
 }
 
 fn verifier(store: &Store, clock: &Clock) -> Arc<Verifier> {

@@ -170,6 +170,7 @@ fn every_promised_metric_is_there_from_the_start() {
         "portcullis_cache_keys",
         "portcullis_throttled_addresses",
         "portcullis_limit_counters",
+        "portcullis_limit_counters_max",
         "portcullis_limit_overflow_total",
         "portcullis_limit_evictions_total",
         "portcullis_build_info",
@@ -322,9 +323,15 @@ fn totals_of_other_parts_are_copied_not_added() {
     let observe = |metrics: &Metrics| {
         metrics.observe_cache(&stats);
         metrics.observe_cache(&stats);
-        metrics.observe_limits(11, 5, 6);
+        let limits = |counters, overflowed| LimitTotals {
+            counters,
+            counters_max: 12,
+            overflowed,
+            evicted: 6,
+        };
+        metrics.observe_limits(&limits(11, 5));
         // A shrunken total must not make a counter fall, or a scraper sees a restart.
-        metrics.observe_limits(10, 4, 6);
+        metrics.observe_limits(&limits(10, 4));
     };
     check("portcullis_cache_hits_total", &[], 100.0, observe);
     check("portcullis_cache_misses_total", &[], 20.0, observe);
@@ -334,6 +341,7 @@ fn totals_of_other_parts_are_copied_not_added() {
     check("portcullis_cache_keys", &[("state", "unknown")], 3.0, observe);
     check("portcullis_throttled_addresses", &[], 4.0, observe);
     check("portcullis_limit_counters", &[], 10.0, observe);
+    check("portcullis_limit_counters_max", &[], 12.0, observe);
     check("portcullis_limit_overflow_total", &[], 5.0, observe);
     check("portcullis_limit_evictions_total", &[], 6.0, observe);
 }
