@@ -150,8 +150,14 @@ impl<'a, 'plan> Charging<'a, 'plan> {
     }
 }
 
+/// Finds the counters of some matches. All lines of memory are asked for before the first is compared, so that the wait for
+/// one is the wait for all.
 #[inline]
 fn locate(table: &CounterTable, shards: &[MutexGuard<'_, Shard>], matches: &mut [Match<'_>]) {
+    let fetched = matches
+        .iter()
+        .fold(0, |fetched, matched| fetched ^ shards[matched.lock].fetch(&matched.key));
+    std::hint::black_box(fetched);
     for matched in matches {
         matched.located = shards[matched.lock].locate(&matched.key, table.hasher());
     }

@@ -72,10 +72,6 @@ impl LogHead {
         head
     }
 
-    #[inline]
-    pub(crate) fn peek(&self) -> u32 {
-        self.newest
-    }
     /// Whether there is no log here.
     #[inline]
     pub(crate) fn is_vacant(&self) -> bool {
