@@ -99,6 +99,8 @@ struct LimitMetrics {
     counters_max: IntGauge,
     overflowed: IntCounter,
     evicted: IntCounter,
+    saves: IntCounter,
+    save_failures: IntCounter,
 }
 
 impl Metrics {
@@ -217,6 +219,15 @@ impl Metrics {
         self.streams_cut.inc();
     }
 
+    /// Records that the limiter's counters were written down, or could not be.
+    pub fn limits_saved(&self, is_done: bool) {
+        if is_done {
+            self.limits.saves.inc();
+        } else {
+            self.limits.save_failures.inc();
+        }
+    }
+
     /// Counts a connection until the guard is dropped.
     pub fn connection(&self, surface: Surface) -> ConnectionGuard {
         ConnectionGuard(Held::new(&self.surface(surface).connections))
@@ -307,6 +318,14 @@ impl LimitMetrics {
             evicted: register.counter(
                 "portcullis_limit_evictions_total",
                 "Idle rate-limit counters dropped; nothing is lost with them.",
+            )?,
+            saves: register.counter(
+                "portcullis_limit_saves_total",
+                "Times that rate-limit counters were written to limits.persist_file.",
+            )?,
+            save_failures: register.counter(
+                "portcullis_limit_save_failures_total",
+                "Times that they could not be; a restart goes on from what was written before.",
             )?,
         })
     }

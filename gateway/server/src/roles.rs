@@ -4,7 +4,7 @@
 //! built in `wiring`.
 
 use crate::admin::{self, Admin};
-use crate::saved_limits;
+use crate::saved_limits::{self, Saving};
 use crate::shutdown::Shutdown;
 use crate::wiring::{self, Engine};
 use anyhow::Context;
@@ -65,8 +65,14 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     ));
     running.spawn(proxy.run(proxy_listeners, shutdown.drain.clone()));
     let saving = counters_file.map(|file| {
-        let (limiter, every) = (Arc::clone(&engine.limiter), settings.limits.persist_interval);
-        saved_limits::start(file, limiter, engine.clock.clone(), every, shutdown.stop.clone())
+        let saving = Saving {
+            file,
+            limiter: Arc::clone(&engine.limiter),
+            clock: engine.clock.clone(),
+            every: settings.limits.persist_interval,
+            metrics: Arc::clone(&admin.metrics),
+        };
+        saved_limits::start(saving, shutdown.stop.clone())
     });
     wait(admin, engine, running, saving, shutdown).await;
     Ok(())

@@ -6,6 +6,7 @@
 use anyhow::Context;
 use portcullis_config::settings::Limits;
 use portcullis_limits::{CountersFile, LimiterSettings, LocalLimiter, Restored};
+use portcullis_record::Metrics;
 use portcullis_verify::Clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,45 +63,51 @@ fn tell(restored: &Restored, limits: &Limits) {
     }
 }
 
+/// What is saved, by which clock, and how often.
+pub(crate) struct Saving {
+    pub(crate) file: CountersFile,
+    pub(crate) limiter: Arc<LocalLimiter>,
+    pub(crate) clock: Clock,
+    pub(crate) every: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// Starts to save every so often. When told to stop, saves once more and ends.
-pub(crate) fn start(
-    file: CountersFile,
-    limiter: Arc<LocalLimiter>,
-    clock: Clock,
-    every: Duration,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    let file = Arc::new(file);
-    let save = async move || {
-        let (file, limiter, clock) = (Arc::clone(&file), Arc::clone(&limiter), clock.clone());
-        let saved = spawn_blocking(move || file.save(&limiter, clock.now())).await;
-        match saved {
-            Ok(Ok(counters)) => Some(counters),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "counters are not saved: what was saved before is kept, and a restart goes on from that");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "saving counters broke");
-                None
-            }
-        }
-    };
+pub(crate) fn start(saving: Saving, stop: CancellationToken) -> JoinHandle<()> {
+    let saving = Arc::new(saving);
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(every);
+        let mut ticks = tokio::time::interval(saving.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first would be at once.
         ticks.reset();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => if let Some(counters) = save().await {
+                _ = ticks.tick() => if let Some(counters) = save(&saving).await {
                     tracing::debug!(counters, "counters saved");
                 },
             }
         }
-        if let Some(counters) = save().await {
+        if let Some(counters) = save(&saving).await {
             tracing::info!(counters, "counters saved");
         }
     })
+}
+
+/// Saves, on a thread that may wait for the disk, and answers how many counters.
+async fn save(saving: &Arc<Saving>) -> Option<u64> {
+    let of_thread = Arc::clone(saving);
+    let saved = spawn_blocking(move || of_thread.file.save(&of_thread.limiter, of_thread.clock.now())).await;
+    saving.metrics.limits_saved(matches!(saved, Ok(Ok(_))));
+    match saved {
+        Ok(Ok(counters)) => Some(counters),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "counters are not saved: a restart goes on from what was saved before");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "saving counters broke");
+            None
+        }
+    }
 }

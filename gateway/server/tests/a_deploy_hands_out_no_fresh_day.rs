@@ -76,6 +76,18 @@ async fn admitted(server: &Server, key: &Issued, from: &str, tries: usize) -> us
     admitted
 }
 
+/// What the metrics say of saving.
+async fn saves(server: &Server, what: &str) -> Option<u64> {
+    let answer = client()
+        .get(format!("http://{}/metrics", server.admin))
+        .send()
+        .await
+        .ok()?;
+    let metrics = answer.text().await.ok()?;
+    let name = format!("portcullis_limit_{what}_total ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name))?.parse().ok()
+}
+
 fn message(line: &str) -> String {
     field(line, "message").unwrap_or_default()
 }
@@ -145,10 +157,42 @@ async fn a_crash_forgets_no_more_than_the_last_interval() {
         })
         .await;
     }
+    eventually("it is counted", async || {
+        saves(&server, "saves").await.filter(|&saves| saves >= 2)
+    })
+    .await;
     let server = server.kill_and_restart().await;
     server.wait_for_log("what was restored", |line| message(line) == "counters restored");
     assert_eq!(admitted(&server, &key, "10.0.0.1", 5).await, 1);
     assert_eq!(admitted(&server, &key, "10.0.0.2", 9).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_refuses_stops_nobody_and_is_told_of() {
+    let world = World::new("persist = true\npersist_interval = \"1s\"").await;
+    // Where the next file is written, something is in the way.
+    std::fs::create_dir(world.file(".new")).expect("a folder");
+    let server = world.start().await;
+    let told = server.wait_for_log("that it cannot save", |line| {
+        message(line).starts_with("counters are not saved")
+    });
+    assert!(
+        field(&told, "error").is_some_and(|error| error.starts_with("cannot write portcullis.limits: ")),
+        "{told}"
+    );
+    eventually("it is counted", async || {
+        saves(&server, "save_failures").await.filter(|&failures| failures > 0)
+    })
+    .await;
+    let key = key(&server, 4).await;
+    assert_eq!(admitted(&server, &key, "10.0.0.1", 3).await, 2);
+    std::fs::remove_dir(world.file(".new")).expect("it is empty");
+    assert_eq!(server.stop(), 0);
+    assert_eq!(
+        admitted(&world.start().await, &key, "10.0.0.1", 3).await,
+        0,
+        "the next try succeeds"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,8 @@ fn every_promised_metric_is_there_from_the_start() {
         "portcullis_limit_counters_max",
         "portcullis_limit_overflow_total",
         "portcullis_limit_evictions_total",
+        "portcullis_limit_saves_total",
+        "portcullis_limit_save_failures_total",
         "portcullis_build_info",
     ] {
         assert!(
@@ -344,6 +346,13 @@ fn totals_of_other_parts_are_copied_not_added() {
     check("portcullis_limit_counters_max", &[], 12.0, observe);
     check("portcullis_limit_overflow_total", &[], 5.0, observe);
     check("portcullis_limit_evictions_total", &[], 6.0, observe);
+    let save = |metrics: &Metrics| {
+        [true, false, true]
+            .into_iter()
+            .for_each(|done| metrics.limits_saved(done))
+    };
+    check("portcullis_limit_saves_total", &[], 2.0, save);
+    check("portcullis_limit_save_failures_total", &[], 1.0, save);
 }
 
 #[test]
