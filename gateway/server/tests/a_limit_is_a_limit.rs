@@ -414,3 +414,126 @@ async fn clients_of_the_older_headers_are_told_of_the_tightest_rule_on_every_sur
         check(of_decision(&decided), 0, wait, "decision API, refused");
     }
 }
+
+/// The value of a response header, or of one among the decision API's.
+fn told(found: Option<&str>, name: &str) -> String {
+    found.unwrap_or_else(|| panic!("{name} is missing")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_rules_that_match_all_are_told_and_the_longest_wait_holds() {
+    let world = World::new().await;
+    let api = world.server.api();
+    // In the order of their priorities: two on the key, one of them for some paths only, then two more.
+    let rules = json!([
+        {"unit": "hour", "duration": 1, "max_requests": 2, "mode": "per_key", "priority": 2},
+        {"unit": "minute", "duration": 1, "max_requests": 2, "mode": "per_key", "priority": 1},
+        {"unit": "hour", "duration": 2, "max_requests": 3, "mode": "per_key", "endpoints": ["/v1/*"], "priority": 3},
+        {"unit": "minute", "duration": 30, "max_requests": 50, "mode": "per_ip", "endpoints": ["/v1/*"], "priority": 3},
+        {"unit": "day", "duration": 1, "max_requests": 9, "endpoints": ["/elsewhere"], "priority": -5},
+    ]);
+    api.scheme("s", rules).await;
+    api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
+    let key = api.key("api").await;
+    let of_v1 = [
+        ("per_key-60s", 2, 60),
+        ("per_key-3600s", 2, 3_600),
+        ("per_key-7200s", 3, 7_200),
+        ("per_ip-1800s", 50, 1_800),
+    ];
+    // Names and what is left of each, from a `RateLimit` header.
+    let left = |header: &str| -> Vec<(String, u64)> {
+        let member = |member: &str| {
+            let name = member.split('"').nth(1).expect("a quoted name");
+            let left = member.split(";r=").nth(1).expect("what is left").split(';').next();
+            (
+                name.to_owned(),
+                left.and_then(|left| left.parse().ok()).expect("a number"),
+            )
+        };
+        header.split(", ").map(member).collect()
+    };
+    let expected = |left: [u64; 4]| -> Vec<(String, u64)> {
+        of_v1
+            .iter()
+            .zip(left)
+            .map(|((name, _, _), left)| ((*name).to_owned(), left))
+            .collect()
+    };
+    let decide = async |from: &str, path: &str| {
+        let body = json!({
+            "principal": {"type": "api_key", "value": key.secret}, "resource": path, "method": "GET", "client_ip": from,
+        });
+        let request = world
+            .client
+            .post(format!("http://{}/v1/authz/check", world.server.authz));
+        let answer = request.json(&body).send().await.expect("an answer");
+        answer.json::<Value>().await.expect("JSON")
+    };
+    let of_decision = |decided: &Value| -> Vec<(String, u64)> {
+        let rules = decided["rate_limits"].as_array().expect("rules").iter();
+        let rule = |rule: &Value| {
+            let name = rule["rule"].as_str().expect("a name");
+            let limit = of_v1.iter().find(|(rule, _, _)| *rule == name).expect("one of ours").1;
+            assert_eq!(rule["limit"], limit, "{decided}");
+            (name.to_owned(), rule["remaining"].as_u64().expect("a number"))
+        };
+        rules.map(rule).collect()
+    };
+
+    let first = world.send(&key, "10.0.0.1", "/v1/a").await;
+    let header = |answer: &reqwest::Response, name: &str| {
+        told(
+            answer.headers().get(name).map(|value| value.to_str().expect("ASCII")),
+            name,
+        )
+    };
+    let policy = of_v1
+        .map(|(name, limit, window)| format!("\"{name}\";q={limit};w={window}"))
+        .join(", ");
+    assert_eq!(header(&first, "ratelimit-policy"), policy);
+    assert_eq!(left(&header(&first, "ratelimit")), expected([1, 1, 2, 49]));
+    let second = decide("10.0.0.2", "/v1/b").await;
+    assert_eq!(second["allowed"], true, "{second}");
+    assert_eq!(of_decision(&second), expected([0, 0, 1, 49]));
+
+    // Two rules are full: the minute's would pass sooner than the hour's, which therefore holds. What is full is told of both.
+    let refused = world.send(&key, "10.0.0.1", "/v1/c").await;
+    assert_eq!(refused.status().as_u16(), 429);
+    let wait: u64 = header(&refused, "retry-after").parse().expect("seconds");
+    assert!((3_500..=3_601).contains(&wait), "{wait}");
+    assert_eq!(header(&refused, "ratelimit-policy"), policy);
+    assert_eq!(left(&header(&refused, "ratelimit")), expected([0, 0, 1, 49]));
+    let decided = decide("10.0.0.2", "/v1/d").await;
+    assert_eq!(
+        (&decided["reason"], &decided["blocked_rule"]),
+        (&json!("rate_limited"), &json!("per_key-3600s"))
+    );
+    assert!(
+        (3_500..=3_601).contains(&decided["retry_after"].as_u64().expect("seconds")),
+        "{decided}"
+    );
+    assert_eq!(of_decision(&decided), expected([0, 0, 1, 49]));
+    let headers = &decided["headers"];
+    let told_with = |name: &str| told(headers[name].as_str(), name);
+    assert_eq!(told_with("RateLimit-Policy"), policy);
+    assert_eq!(told_with("Retry-After"), decided["retry_after"].to_string());
+
+    // A path that fewer rules hold for is told of fewer.
+    let refused = world.send(&key, "10.0.0.1", "/v2").await;
+    assert_eq!(left(&header(&refused, "ratelimit")), expected([0, 0, 0, 0])[..2]);
+    // Without an address the rule by address is skipped.
+    let body = json!({"principal": {"type": "api_key", "value": key.secret}, "resource": "/v1/e", "method": "GET"});
+    let request = world
+        .client
+        .post(format!("http://{}/v1/authz/check", world.server.authz));
+    let decided: Value = request
+        .json(&body)
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(of_decision(&decided), expected([0, 0, 1, 0])[..3]);
+}

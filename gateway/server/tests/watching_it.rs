@@ -93,6 +93,56 @@ async fn metrics_count_what_happened() {
     .await;
 }
 
+/// What an alert on a table of counters that fills up looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_table_of_counters_is_seen_coming_and_told() {
+    let upstream = Upstream::start().await;
+    let settings = "[gateway]\ntrusted_proxies = [\"127.0.0.1\"]\n[limits]\ncounters_max = 50\n";
+    let server = Server::start(&format!("{settings}{}", route(upstream.address, &["api"]))).await;
+    let api = server.api();
+    api.scheme(
+        "s",
+        json!([{"unit": "second", "duration": 8, "max_requests": 1000, "mode": "per_ip"}]),
+    )
+    .await;
+    api.app_with("api", json!({"rate_limit_scheme_slug": "s"})).await;
+    let key = api.key("api").await;
+    let client = client();
+    let visit = async |host: usize| {
+        let request = client.get(server.url("/")).bearer_auth(&key.secret);
+        let request = request.header("x-forwarded-for", format!("10.0.0.{host}"));
+        assert_eq!(request.send().await.expect("an answer").status().as_u16(), 200);
+    };
+    let look = async || {
+        let (_, metrics) = page(&server, "/metrics").await;
+        ["counters", "counters_max", "overflow_total", "evictions_total"]
+            .map(|name| sample(&metrics, &format!("portcullis_limit_{name}")))
+    };
+    assert_eq!(look().await, [0.0, 50.0, 0.0, 0.0]);
+    for host in 0..40 {
+        visit(host).await;
+    }
+    assert_eq!(look().await[..3], [40.0, 50.0, 0.0]);
+    for host in 40..60 {
+        visit(host).await;
+    }
+    let [counters, _, overflowed, _] = look().await;
+    assert!(counters > 50.0 && overflowed == 10.0, "{counters} {overflowed}");
+    // All are idle after eight seconds, and one thirty-second of them is looked at every second.
+    support::eventually("idle counters are dropped", async || {
+        (look().await[3] > 0.0).then_some(())
+    })
+    .await;
+    let (_, metrics) = page(&server, "/metrics").await;
+    for name in ["counters", "counters_max", "overflow_total", "evictions_total"] {
+        let help = format!("# HELP portcullis_limit_{name} ");
+        assert!(
+            metrics.lines().any(|line| line.starts_with(&help)),
+            "{name} says nothing of itself"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_readiness_tell_the_truth() {
     let server = Server::start("").await;
