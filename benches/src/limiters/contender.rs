@@ -120,6 +120,13 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Adds another stretch of serving.
+    pub(crate) fn add(&mut self, other: Served) {
+        self.requests += other.requests;
+        self.admitted += other.admitted;
+        self.seconds += other.seconds;
+    }
+
     /// Nanoseconds per request.
     pub(crate) fn nanoseconds(&self) -> f64 {
         self.seconds * 1e9 / self.requests as f64
@@ -128,6 +135,6 @@ impl Served {
 
 /// Reads the time to measure with.
 #[expect(clippy::disallowed_methods, reason = "a bench is what measures time")]
-fn instant() -> std::time::Instant {
+pub(super) fn instant() -> std::time::Instant {
     std::time::Instant::now()
 }

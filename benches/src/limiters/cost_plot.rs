@@ -5,7 +5,7 @@
 use super::contender::Rules;
 use super::cost::Cost;
 use super::draws::Spread;
-use super::figures::median;
+use super::figures::{median, thousands};
 use super::window_plot::{colour, legend};
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -85,7 +85,7 @@ fn panel(area: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, sizes: &[u32], 
     for size in sizes {
         let x = f64::from(*size).log10();
         chart.draw_series([PathElement::new([(x, low), (x, high)], grey)])?;
-        let label = format!("{} k subjects", size / 1_000);
+        let label = format!("{} subjects", thousands(*size));
         let at = (x, low - (high - low) / 40.0);
         chart.draw_series([Text::new(label, at, font(HPos::Center, VPos::Top))])?;
     }

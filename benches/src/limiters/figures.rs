@@ -3,6 +3,8 @@
 //! Decides nothing about where they stand; the page and the plots do.
 
 use super::strictness::Outcome;
+use anyhow::Result;
+use std::fmt::Write as _;
 
 /// The worst of a few outcomes.
 pub(super) struct Worst {
@@ -55,6 +57,19 @@ pub(super) fn thousands(count: u32) -> String {
     } else {
         format!("{} k", count / 1_000)
     }
+}
+
+/// Adds a row of a table: a name, then cells.
+pub(super) fn row(page: &mut String, name: &str, cells: impl Iterator<Item = String>) -> Result<()> {
+    let cells: Vec<String> = cells.collect();
+    writeln!(page, "| {name} | {} |", cells.join(" | "))?;
+    Ok(())
+}
+
+/// Adds the line under a table's head, for so many columns of figures.
+pub(super) fn rule(page: &mut String, columns: usize) -> Result<()> {
+    writeln!(page, "|---|{}", "---:|".repeat(columns))?;
+    Ok(())
 }
 
 #[cfg(test)]

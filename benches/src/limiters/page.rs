@@ -8,7 +8,7 @@ use super::contender::Rules;
 use super::contention::Contention;
 use super::cost::Cost;
 use super::draws::Spread;
-use super::figures::{counted, median, span, spanned, thousands, worst};
+use super::figures::{counted, median, row, rule, span, spanned, thousands, worst};
 use super::footprint::{self, Footprint};
 use super::notes;
 use super::strictness::Outcome;
@@ -294,15 +294,4 @@ impl Measured<'_> {
         page.push_str(notes::FOOTPRINT);
         Ok(())
     }
-}
-
-fn row(page: &mut String, name: &str, cells: impl Iterator<Item = String>) -> Result<()> {
-    let cells: Vec<String> = cells.collect();
-    writeln!(page, "| {name} | {} |", cells.join(" | "))?;
-    Ok(())
-}
-
-fn rule(page: &mut String, columns: usize) -> Result<()> {
-    writeln!(page, "|---|{}", "---:|".repeat(columns))?;
-    Ok(())
 }
