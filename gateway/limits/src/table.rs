@@ -16,7 +16,7 @@ mod carried;
 
 /// Shards of each kind of subject. So many that a shard of a full table is swept in well under a millisecond, so few that their
 /// locks stay in the processor's cache. In a model, so few that requests often meet.
-const SHARDS_PER_KIND: usize = if cfg!(feature = "shuttle") { 4 } else { 256 };
+pub(crate) const SHARDS_PER_KIND: usize = if cfg!(feature = "shuttle") { 4 } else { 256 };
 
 /// Subjects with an address, keys, and apps.
 const KINDS: usize = 3;

@@ -6,7 +6,7 @@
 use super::clock_identity::ClockIdentity;
 use super::format::{Entry, Header, Record};
 use crate::subject::Subject;
-use crate::table::CounterTable;
+use crate::table::{CounterTable, SHARDS_PER_KIND};
 use crate::tally::Tally;
 use portcullis_verify::Moment;
 use std::io::{self, Write};
@@ -29,7 +29,9 @@ pub(crate) fn save(table: &CounterTable, clock: ClockIdentity, now: Moment, out:
     put(&header.to_bytes())?;
     let (mut records, mut counters): (u64, u64) = (0, 0);
     let mut bytes = Vec::new();
-    let mut tallies: Vec<(Subject, Tally)> = Vec::new();
+    // Taken before any lock is: enough for a shard, even if all subjects are of one kind.
+    let per_shard = usize::try_from(table.counters()).unwrap_or(0) / (SHARDS_PER_KIND / 2);
+    let mut tallies: Vec<(Subject, Tally)> = Vec::with_capacity(per_shard);
     for (shard, number) in table.shards().zip(0_u16..) {
         tallies.clear();
         tallies.extend(shard.tallies().filter(|(_, tally)| tally.is_long()));
