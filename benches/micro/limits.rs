@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portcullis_benches::{Picks, Population, SIZES, three_rules};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
-use portcullis_verify::{ChargeRequest, Clock, KeySource, Limiter, RuleSet, StoredKey};
+use portcullis_verify::{ChargeRequest, Clock, KeySource, Limiter, RuleSet, SchemeId, StoredKey};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,15 +18,16 @@ fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("limits");
     for size in SIZES {
         let population = Population::new(size, &three_rules());
-        let rules = Arc::new(RuleSet::compile(None, &three_rules()));
+        let rules = Arc::new(RuleSet::compile(Some(SchemeId(1)), &three_rules()));
         let keys: Vec<Arc<StoredKey>> = runtime.block_on(async {
             let mut keys = Vec::with_capacity(size);
             for hash in &population.hashes {
                 let fetched = population.fetch(hash).await.expect("the source answers");
-                keys.push(Arc::new(StoredKey::compile(
+                // All records of a scheme share its compiled rules, as they do in the cache.
+                keys.push(Arc::new(StoredKey::with_rules(
                     fetched.record.expect("a record"),
                     fetched.as_of,
-                    &rules,
+                    Arc::clone(&rules),
                 )));
             }
             keys
