@@ -38,12 +38,14 @@ check: ## Format, lints, unit tests and the repository's own rules
 	$(call step,the repository keeps its own rules)
 	@cargo test --workspace --test architecture --locked
 
-test: ## Everything, cheapest first: `check`, end-to-end tests, published clients, fuzzing
+test: ## Everything, cheapest first: `check`, end-to-end tests, published clients, schedules, fuzzing
 	@.ci/setup test
 	@$(MAKE) --no-print-directory check
 	$(call step,end-to-end tests and published clients)
 	@cargo test --workspace --test '*' --locked
 	@cargo test --workspace --doc --locked
+	$(call step,threads on shared counters under thousands of schedules)
+	@cargo test --package portcullis-limits --features shuttle --lib --locked under_any_schedule
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (60)

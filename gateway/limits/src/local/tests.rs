@@ -12,6 +12,8 @@ use std::sync::Arc;
 mod bulk;
 mod concurrent;
 mod placement;
+#[cfg(feature = "shuttle")]
+mod schedules;
 
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;

@@ -68,7 +68,7 @@ impl Session<'_> {
         let standing = self.log.head.admit(&mut self.log.stamps, &self.layout, read_us);
         self.exact.admit(at_us);
         self.newest_us = at_us;
-        if self.chance.next() % STANDINGS_APART == 0 {
+        if self.chance.one_in(STANDINGS_APART) {
             let again = self.log.head.standing(&self.log.stamps, &self.layout, read_us);
             self.referee.check(
                 standing == again,
@@ -213,6 +213,12 @@ impl Session<'_> {
         self.log = again(self.now_us);
         self.exact.keep(held.min(limit));
         self.is_edited = true;
+        // What makes an edit last is the admission after it, by the same clock.
+        if now > 0 {
+            let is_admitted = self.request(self.now_us);
+            self.referee
+                .check(is_admitted, "an edit promises room", format_args!("{now}"));
+        }
     }
 
     fn rule(&mut self, limit: u64, window_us: u64) {

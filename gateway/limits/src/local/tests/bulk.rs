@@ -43,12 +43,17 @@ struct Session<'a> {
     /// Whether no clock was late.
     is_on_time: bool,
     is_edited: bool,
+    is_to_be_edited: bool,
+    /// How late a clock may be. Where rules are edited it is less than the shortest window: else a rolling counter that was
+    /// forgotten may come back as a calendar count of the period before.
+    late_us_max: u64,
     /// The latest reading of the clock, after [`start`].
     now_us: u64,
 }
 
 impl Session<'_> {
     fn compile(&mut self) {
+        let shortest_us = |key: &StoredKey| key.rules.rules.iter().map(|rule| window_us(rule.window)).min();
         let holder = |(key, app)| Holder {
             key,
             lineage: key,
@@ -56,6 +61,9 @@ impl Session<'_> {
             ..ANYONE
         };
         self.keys = KEYS.iter().map(|&key| stored(holder(key), &self.rules)).collect();
+        if self.is_to_be_edited {
+            self.late_us_max = self.late_us_max.min(shortest_us(&self.keys[0]).unwrap() - 1);
+        }
     }
 
     /// One request of anybody, by a clock that may be late, and everything that is promised of the answer.
@@ -65,7 +73,7 @@ impl Session<'_> {
         let late_us = if self.is_on_time || !self.chance.one_in(8) {
             0
         } else {
-            self.chance.scaled(0, self.now_us)
+            self.chance.scaled(0, self.now_us.min(self.late_us_max))
         };
         let read_us = self.now_us - late_us;
         let request = from(address, later(read_us));
@@ -211,7 +219,7 @@ impl Session<'_> {
         let late_us = if self.is_on_time {
             0
         } else {
-            self.chance.scaled(0, self.now_us)
+            self.chance.scaled(0, self.now_us.min(self.late_us_max))
         };
         for _ in 0..self.chance.one_of(&[1, SWEEPS_PER_ROUND]) {
             self.limiter.sweep(later(self.now_us - late_us));
@@ -220,18 +228,8 @@ impl Session<'_> {
 
     /// Lets time pass: none, a little, part of a window, until a retry is due, or long.
     fn pass(&mut self) {
-        let window_us = match self.chance.one_of(
-            &self.keys[0]
-                .rules
-                .rules
-                .iter()
-                .map(|rule| rule.window)
-                .collect::<Vec<_>>(),
-        ) {
-            Window::Rolling { us } => us,
-            Window::CalendarDay => DAY,
-            Window::CalendarMonth => 31 * DAY,
-        };
+        let rule = self.chance.between(1, u64::try_from(self.rules.len()).unwrap()) - 1;
+        let window_us = window_us(self.rule(0, usize::try_from(rule).unwrap()).window);
         self.now_us += match self.chance.between(0, 19) {
             0..10 => 0,
             10..15 => self.chance.scaled(0, window_us / 20),
@@ -246,6 +244,14 @@ impl Session<'_> {
             },
             _ => window_us + self.chance.scaled(0, window_us),
         };
+    }
+}
+
+fn window_us(window: Window) -> u64 {
+    match window {
+        Window::Rolling { us } => us,
+        Window::CalendarDay => DAY,
+        Window::CalendarMonth => 31 * DAY,
     }
 }
 
@@ -319,6 +325,8 @@ fn a_limiter_keeps_its_promises_in_bulk() {
             is_roomy: counters_max > 1_000,
             is_on_time: chance.one_in(2),
             is_edited: false,
+            is_to_be_edited: chance.one_in(2),
+            late_us_max: u64::MAX,
             now_us: chance.scaled(0, 40 * DAY),
             keys: Vec::new(),
             counters: HashMap::new(),
@@ -330,7 +338,6 @@ fn a_limiter_keeps_its_promises_in_bulk() {
             .referee
             .tell(format_args!("{counters_max} counters, {:?}", session.rules));
         session.compile();
-        let is_to_be_edited = session.chance.one_in(2);
         for _ in 0..200 {
             let burst = session.chance.scaled(1, 40);
             (0..burst).for_each(|_| session.request());
@@ -338,7 +345,7 @@ fn a_limiter_keeps_its_promises_in_bulk() {
             if session.chance.one_in(6) {
                 session.sweep();
             }
-            if is_to_be_edited && session.chance.one_in(30) {
+            if session.is_to_be_edited && session.chance.one_in(30) {
                 session.edit();
             }
         }

@@ -117,6 +117,50 @@ fn what_was_charged_is_what_was_admitted() {
     }
 }
 
+#[test]
+fn refused_requests_change_no_counter_bit_for_bit() {
+    let limiter = limiter();
+    let day = [
+        per_minute(Mode::PerApp, 50),
+        rule(Mode::PerKey, Unit::CalendarDay, 1, 900),
+        per_minute(Mode::PerKeyAndIp, 900),
+    ];
+    let lineage = |key: i64| Holder {
+        key,
+        lineage: key,
+        ..ANYONE
+    };
+    let keys: Vec<StoredKey> = (1..=4)
+        .map(|key| {
+            let mut rules = day.clone();
+            // One half of the records has the rules in the opposite order.
+            for (nth, rule) in (0..).zip(&mut rules) {
+                rule.priority = Some(if key % 2 == 0 { nth } else { -nth });
+            }
+            stored(lineage(key), &rules)
+        })
+        .collect();
+    let one = |thread: u64, mixer: &mut Mixer| {
+        let request = ChargeRequest {
+            path: "/",
+            address: Some(address(mixer.below(5))),
+            now: later(thread * SECOND),
+        };
+        let key = &keys[usize::try_from(mixer.below(4)).unwrap()];
+        limiter.charge(key, &request).outcome == ChargeOutcome::Admitted
+    };
+    let mut mixer = Mixer(7);
+    while one(0, &mut mixer) {}
+    // Some keys and addresses have a counter by now and some do not: refusals must neither make nor touch any.
+    let before = limiter.table.tallies();
+    let admitted = in_threads(|thread| {
+        let mut mixer = Mixer(thread);
+        (0..50_000).filter(|_| one(thread, &mut mixer)).count()
+    });
+    assert_eq!(admitted.iter().sum::<usize>(), 0);
+    assert_eq!(limiter.table.tallies(), before);
+}
+
 /// Charges in phases a window apart while another thread sweeps, and answers how much each phase admitted of each address.
 fn charge_under_sweeps(limiter: &LocalLimiter, phases: u64, hosts: u64) -> Vec<HashMap<u64, u32>> {
     let rules = [per_minute(Mode::PerApp, i32::MAX), per_minute(Mode::PerIp, 30)];
