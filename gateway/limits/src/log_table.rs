@@ -85,9 +85,9 @@ impl LogTable {
 
     /// Adds a log for a subject that has none. Indices found before mean nothing after this.
     pub(crate) fn insert(&mut self, key: &Hashed, log: &DecimatedLog, hasher: &SubjectHasher) {
-        // Three quarters full at most: a quarter more slots, and everything is placed anew.
+        // Three quarters full at most: an eighth more slots, and everything is placed anew.
         if (self.len + 1) * 4 > self.slots.len() * 3 {
-            self.resize(self.slots.len() / 4 * 5 + PAIR, hasher);
+            self.resize(self.slots.len() + self.slots.len() / 8 + PAIR, hasher);
         }
         self.place(key.hash, key.subject, log);
         self.len += 1;

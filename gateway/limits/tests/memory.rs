@@ -13,9 +13,11 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// 256 MiB, at the 256 bytes that a counter may take.
-const COUNTERS_MAX: usize = 1 << 20;
-const BUDGET_BYTES: usize = COUNTERS_MAX * 256;
+/// What an operator gets who sets nothing.
+const COUNTERS_MAX: usize = 1_000_000;
+
+/// What that may take, the allocator's own needs and what it has not given back yet included.
+const BUDGET_BYTES: usize = 256 << 20;
 
 const KEYS: u32 = 1_000_000;
 const ADDRESSES: u32 = 10_000_000;
