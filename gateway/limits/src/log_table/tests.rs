@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::layout::Layout;
+use crate::proof::chance::Chance;
 use crate::subject::RuleDigest;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -91,4 +92,43 @@ fn it_is_never_more_than_three_quarters_full_nor_less_than_half_while_it_grows()
 #[test]
 fn a_slot_is_one_cache_line() {
     assert_eq!((size_of::<Slot>(), size_of::<Stamps>()), (64, 64));
+}
+
+#[test]
+fn small_tables_in_bulk_lose_nobody_and_always_end_a_search() {
+    for seed in 0..2_000 {
+        let mut chance = Chance::new(seed);
+        let (ids, homes) = (chance.scaled(1, 60), chance.scaled(1, 40));
+        let keys: Vec<Hashed> = (0..ids).map(|id| key(id, homes)).collect();
+        let mut markers: Vec<Option<u64>> = vec![None; keys.len()];
+        let mut table = LogTable::default();
+        for step in 1..1_500 {
+            let id = usize::try_from(chance.between(0, ids - 1)).unwrap();
+            match (table.find(&keys[id]), markers[id]) {
+                (Some(index), Some(marker)) => {
+                    assert_eq!(table.log(index), log(marker), "seed {seed}");
+                    if chance.one_in(2) {
+                        table.remove(index, &HASHER);
+                        markers[id] = None;
+                    }
+                    if chance.one_in(20) {
+                        table.shrink(&HASHER);
+                    }
+                }
+                (None, None) => {
+                    table.insert(&keys[id], &log(step), &HASHER);
+                    markers[id] = Some(step);
+                }
+                (found, expected) => panic!("seed {seed}: {found:?} is not {expected:?}"),
+            }
+            // Second slots are taken after first ones, and some pair has room: without either a search would not end.
+            let is_vacant = |index: usize| table.subject(index).is_none();
+            let mut pairs = (0..table.slots()).step_by(PAIR);
+            assert!(pairs.all(|pair| is_vacant(pair + 1) || !is_vacant(pair)), "seed {seed}");
+            let mut pairs = (0..table.slots()).step_by(PAIR);
+            assert!(pairs.any(|pair| is_vacant(pair + 1)), "seed {seed}");
+        }
+        let held = markers.iter().flatten().count();
+        assert_eq!(table.len(), held, "seed {seed}");
+    }
 }
