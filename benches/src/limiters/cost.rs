@@ -176,8 +176,9 @@ pub(crate) struct Run {
 /// Serves one slice of requests per thread, all at once, this many times over. The first eighth of each is not timed: it brings the
 /// contender's own memory back into the processor's caches after the others' turns.
 pub(crate) fn run(contender: &dyn Contender, slices: &[&[Request]], times: usize) -> Run {
-    let ready = AtomicUsize::new(0);
-    let serve = |slice: &[Request]| {
+    let ready = &AtomicUsize::new(0);
+    let serve = &|index: usize, slice: &[Request]| {
+        pin(index);
         let clock = Clock::system();
         let (lead_in, timed) = slice.split_at(slice.len() / 8);
         let lead_in = contender.serve(lead_in, &clock);
@@ -194,7 +195,11 @@ pub(crate) fn run(contender: &dyn Contender, slices: &[&[Request]], times: usize
         (lead_in, served, start.elapsed().as_secs_f64())
     };
     let served: Vec<(Served, Served, f64)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = slices.iter().map(|slice| scope.spawn(|| serve(slice))).collect();
+        let threads: Vec<_> = slices
+            .iter()
+            .enumerate()
+            .map(|(index, slice)| scope.spawn(move || serve(index, slice)))
+            .collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
     let timed = || served.iter().map(|served| served.1);
@@ -209,4 +214,25 @@ pub(crate) fn run(contender: &dyn Contender, slices: &[&[Request]], times: usize
         per_second: timed().map(|served| 1e9 / served.nanoseconds()).sum(),
         per_second_elapsed: timed().map(|served| served.requests as f64).sum::<f64>() / elapsed,
     }
+}
+
+/// Keeps this thread on a processor of its own, where the system can do that: left alone, two threads of a short turn may well share
+/// one. Where it cannot, the figures of two threads are the system's to spoil.
+fn pin(index: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let Ok(allowed) = sched_getaffinity(None) else { return };
+        let mut own = CpuSet::new();
+        if let Some(processor) = (0..CpuSet::MAX_CPU)
+            .filter(|&processor| allowed.is_set(processor))
+            .nth(index)
+        {
+            own.set(processor);
+            // Refused, the thread runs wherever it is.
+            let _ = sched_setaffinity(None, &own);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = index;
 }
