@@ -84,6 +84,26 @@ fn schemes_and_tenants_never_count_together() {
 }
 
 #[test]
+fn a_move_to_another_scheme_holds_from_the_next_request_and_resets_nothing() {
+    let limiter = limiter();
+    let (wide, narrow) = ([per_minute(Mode::PerKey, 10)], [per_minute(Mode::PerKey, 2)]);
+    let moved = Holder {
+        scheme: Some(2),
+        ..ANYONE
+    };
+    let admitted = |holder: Holder, rules: &[Rule], tries| {
+        let request = from("192.0.2.1", start());
+        admitted(&limiter, &stored(holder, rules), &request, tries)
+    };
+    assert_eq!(admitted(ANYONE, &wide, 7), 7);
+    // Under the other scheme's rule from now on, which has counted nothing of this key yet.
+    assert_eq!(admitted(moved, &narrow, 5), 2);
+    // And back: what was used under the first scheme is still used.
+    assert_eq!(admitted(ANYONE, &wide, 5), 3);
+    assert_eq!(admitted(moved, &narrow, 5), 0);
+}
+
+#[test]
 fn one_client_cannot_look_like_many() {
     let check = |left: &str, right: &str, expected: bool| {
         let rule = per_minute(Mode::PerIp, 3);
