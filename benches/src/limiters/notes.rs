@@ -44,7 +44,8 @@ governor also say when to retry; the others only answer no.\n\n";
 
 pub(super) const CONTENTION: &str = "\n\
 Gain is two threads over one; two would be no contention at all, below one means that the second thread slows both down. *The app's*: one rule, 1 000 keys. *Three*: \
-key, address and app, keys and addresses uniform; records are read cold by ours, so that nothing but the clock is between two charges. Figures are requests over the time from when both threads had begun until the last was done. The memory floor is one \
+key, address and app, keys and addresses uniform; records are read cold by ours, so that nothing but the clock is between two charges. Each thread has a processor \
+of its own; figures are requests over the time from when both had begun until the last was done. The memory floor is one \
 `fetch_add` per counter: what the machine makes of two threads on one cache line. Real requests leave a counter alone far longer than this loop does.\n\n";
 
 pub(super) const FOOTPRINT: &str = "\
