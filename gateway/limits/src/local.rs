@@ -12,8 +12,8 @@ use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
 /// What an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimiterSettings {
-    /// Most subjects (keys, apps, addresses, each per rule) that have a counter of their own at the same time. A million
-    /// take up to 256 MiB. Past it, new ones share: up to 256 further counters per rule that overflows.
+    /// Most subjects (keys, apps, addresses, each per rule) that have a counter of their own at the same time. Each
+    /// takes up to 320 bytes, all told. Past it, new ones share: up to 256 further counters per rule that overflows.
     pub counters_max: usize,
 }
 
