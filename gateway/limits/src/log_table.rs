@@ -138,6 +138,12 @@ impl LogTable {
 
     /// Both parts of the log at an index.
     #[inline]
+    pub(crate) fn parts(&self, index: usize) -> (&LogHead, &Stamps) {
+        (&self.slots[index].head, &self.stamps[index])
+    }
+
+    /// Both parts of the log at an index, to change.
+    #[inline]
     pub(crate) fn parts_mut(&mut self, index: usize) -> (&mut LogHead, &mut Stamps) {
         (&mut self.slots[index].head, &mut self.stamps[index])
     }

@@ -149,6 +149,12 @@ impl Shard {
 
     /// Where `quota` stands.
     pub(crate) fn standing(&self, key: &Hashed, spot: Option<Spot>, quota: &Quota, now: Moment) -> Standing {
+        if let (Some(Spot::Log(index)), Quota::Rolling(layout)) = (spot, quota) {
+            let (head, stamps) = self.logs.parts(index);
+            if head.fits(layout) {
+                return head.standing(stamps, layout, now.monotonic_us);
+            }
+        }
         spot.and_then(|spot| self.tally(key, spot))
             .unwrap_or_else(|| Tally::fresh(quota, &self.floor))
             .standing(quota, now)
