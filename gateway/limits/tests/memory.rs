@@ -140,7 +140,7 @@ fn ten_million_addresses_and_a_million_keys_stay_within_the_budget_and_pass_no_l
         used_bytes >> 20
     );
     assert!(used_bytes <= BUDGET_BYTES, "{} MiB", used_bytes >> 20);
-    // An hour later all of it is gone, and the memory with it.
+    // An hour later every counter is idle and gone.
     for _ in 0..32 {
         limiter.sweep(at(2 * 3_600));
     }
