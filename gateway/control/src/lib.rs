@@ -27,4 +27,4 @@ pub use bootstrap::{Bootstrap, BootstrapError, bootstrap};
 pub use error_code::ErrorCode;
 pub use router::{ControlParts, openapi, router};
 pub use serve::serve;
-pub use tailer::{ChangeSink, TailerEnded, TailerHandle};
+pub use tailer::{TailerEnded, TailerHandle};

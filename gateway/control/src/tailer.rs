@@ -8,7 +8,7 @@
 mod tests;
 
 use portcullis_store::{Changes, Store, StoreError};
-use portcullis_verify::{Change, Verifier, Version};
+use portcullis_verify::{ChangeSink, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,24 +20,6 @@ const POLL: Duration = Duration::from_millis(25);
 const BACK_OFF_MAX: Duration = Duration::from_millis(100);
 /// Changes read at once.
 const BATCH: u32 = 1_000;
-
-/// Something that holds copies of data and must hear of changes.
-pub trait ChangeSink: Send + Sync {
-    /// Hears of one change. Changes come in the order of the log, each once.
-    fn apply(&self, change: &Change);
-    /// Hears that changes were missed: whatever is held must be confirmed at `at` or later before it is used again.
-    fn distrust_all(&self, at: Version);
-}
-
-impl ChangeSink for Verifier {
-    fn apply(&self, change: &Change) {
-        Verifier::apply(self, change);
-    }
-
-    fn distrust_all(&self, at: Version) {
-        Verifier::distrust_all(self, at);
-    }
-}
 
 /// How far the tailer is. Clones share it.
 #[derive(Debug, Clone)]

@@ -11,11 +11,15 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("portcullis-config", &["verify"]),
     ("portcullis-limits", &["verify"]),
     ("portcullis-record", &["verify"]),
-    ("portcullis-store", &["verify", "limits", "record"]),
+    ("portcullis-sync", &["verify", "limits"]),
+    ("portcullis-store", &["verify", "limits", "record", "sync"]),
     ("portcullis-http", &["verify", "limits", "config"]),
     ("portcullis-proxy", &["http", "verify", "limits", "record", "config"]),
     ("portcullis-authz", &["http", "verify", "limits", "record", "config"]),
-    ("portcullis-control", &["store", "record", "verify", "limits", "config"]),
+    (
+        "portcullis-control",
+        &["store", "sync", "record", "verify", "limits", "config"],
+    ),
     ("portcullis-cli", &["config"]),
 ];
 

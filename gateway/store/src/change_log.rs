@@ -165,8 +165,8 @@ fn change(row: &Row) -> Result<Option<Change>, StoreError> {
         "key_changed" => ChangeKind::KeyChanged(key_hash()?),
         "app_changed" => ChangeKind::AppChanged(AppId(subject_id()?)),
         "scheme_changed" => ChangeKind::SchemeChanged(SchemeId(subject_id()?)),
-        "app_created" | "scheme_created" | "deployment_created" | "plan_changed" | "token_created"
-        | "token_revoked" => ChangeKind::NoKey,
+        "app_created" | "scheme_created" | "deployment_created" | "plan_changed" | "token_created" => ChangeKind::NoKey,
+        "token_revoked" => ChangeKind::TokenRevoked(subject_id()?),
         // Skipping what is not understood could leave a dead key alive in a cache.
         unknown => {
             return Err(StoreError::unavailable(format!(

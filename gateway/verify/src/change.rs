@@ -26,6 +26,16 @@ pub enum ChangeKind {
     AppChanged(AppId),
     /// Every key that this scheme limits may be stale.
     SchemeChanged(SchemeId),
-    /// Touches no key: tokens, plans, a scheme nobody uses yet.
+    /// A token was revoked: what is connected with it must end. Touches no key.
+    TokenRevoked(i64),
+    /// Touches no key: new tokens, plans, a scheme nobody uses yet.
     NoKey,
+}
+
+/// Something that holds copies of data and must hear of changes.
+pub trait ChangeSink: Send + Sync {
+    /// Hears of one change. Changes come in the order of the log, each once.
+    fn apply(&self, change: &Change);
+    /// Hears that changes were missed: whatever is held must be confirmed at `at` or later before it is used again.
+    fn distrust_all(&self, at: Version);
 }

@@ -221,7 +221,7 @@ impl Lookup {
             }
             ChangeKind::AppChanged(app) => self.note(|fences| fences.raise_app(app, revision)),
             ChangeKind::SchemeChanged(scheme) => self.note(|fences| fences.raise_scheme(scheme, revision)),
-            ChangeKind::NoKey => {}
+            ChangeKind::TokenRevoked(_) | ChangeKind::NoKey => {}
         }
     }
 

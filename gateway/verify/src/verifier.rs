@@ -15,9 +15,9 @@ use crate::failure_throttle::FailureSettings;
 use crate::failure_throttle::source_gate::SourceGate;
 use crate::lookup::{CacheSettings, Found, Lookup};
 use crate::{
-    Change, ChangeKind, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId, KeyHash,
-    KeySource, Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey, Verdict,
-    VerifyError, Version,
+    Change, ChangeKind, ChangeSink, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId,
+    KeyHash, KeySource, Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey,
+    Verdict, VerifyError, Version,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -278,6 +278,16 @@ impl Verifier {
     pub fn sweep(&self) {
         self.lookup.sweep();
         self.gate.sweep();
+    }
+}
+
+impl ChangeSink for Verifier {
+    fn apply(&self, change: &Change) {
+        Verifier::apply(self, change);
+    }
+
+    fn distrust_all(&self, at: Version) {
+        Verifier::distrust_all(self, at);
     }
 }
 

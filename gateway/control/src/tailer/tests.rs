@@ -1,5 +1,5 @@
 use super::*;
-use portcullis_verify::{AppId, ChangeKind, DeploymentId};
+use portcullis_verify::{AppId, Change, ChangeKind, DeploymentId};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 

@@ -7,10 +7,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use portcullis_config::settings;
-use portcullis_control::{ChangeSink, ControlParts, serve, tailer, token};
+use portcullis_control::{ControlParts, serve, tailer, token};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_store::Store;
 use portcullis_store::entity::{Deployment, TokenKind};
+use portcullis_verify::ChangeSink;
 use portcullis_verify::{
     CacheSettings, Charge, ChargeOutcome, ChargeRequest, Clock, FailureSettings, KeySource, Limiter, ManualClock, Mode,
     Moment, PresentedKey, Rule, RuleSet, RuleState, StoredKey, Unit, Verifier, VerifierParts,

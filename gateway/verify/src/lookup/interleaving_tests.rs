@@ -104,7 +104,7 @@ impl History {
                 ChangeKind::KeyCreated(key) | ChangeKind::KeyChanged(key) => key == hash_of(hash),
                 ChangeKind::AppChanged(app) => app == app_of(hash),
                 ChangeKind::SchemeChanged(scheme) => scheme == scheme_of(hash),
-                ChangeKind::NoKey => false,
+                ChangeKind::TokenRevoked(_) | ChangeKind::NoKey => false,
             }
         })
     }

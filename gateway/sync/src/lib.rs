@@ -1,0 +1,6 @@
+//! Between the control API and its gateways: what they say to each other, and the gateway's end of it.
+//!
+//! Knows nothing of SQL, of routes, or of what a change means for a request: the verifier does. The control API serves the other
+//! end with the same messages; the server's wiring puts a gateway together.
+
+pub mod message;
