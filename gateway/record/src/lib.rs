@@ -4,6 +4,7 @@
 //! The proxy and the decision API record, the admin listener renders.
 
 pub mod metrics;
+pub mod usage;
 
 mod label;
 

@@ -11,7 +11,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("portcullis-config", &["verify"]),
     ("portcullis-limits", &["verify"]),
     ("portcullis-record", &["verify"]),
-    ("portcullis-sync", &["verify", "limits"]),
+    ("portcullis-sync", &["verify", "limits", "record"]),
     ("portcullis-store", &["verify", "limits", "record", "sync"]),
     ("portcullis-http", &["verify", "limits", "config"]),
     ("portcullis-proxy", &["http", "verify", "limits", "record", "config"]),

@@ -5,6 +5,8 @@
 //!
 //! All calls carry `Authorization: Bearer <gateway token>`, which binds them to one deployment and perhaps to some of its apps.
 
+pub use portcullis_record::usage::{Recorded, USAGE_ROWS_MAX, UsageBatch, UsageOutcome, UsageRow};
+
 use portcullis_verify::{AppId, Change, ChangeKind, DeploymentId, KeyHash, KeyId, KeyRecord, SchemeId, Version};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,6 @@ pub const USAGE: &str = "/gateway/v1/usage";
 pub const LOOK_UP_MAX: usize = 256;
 /// Most keys in one [`KeyPage`], and how many there are when nothing is asked for.
 pub const PAGE_MAX: u32 = 1_000;
-/// Most rows in one [`UsageBatch`].
-pub const USAGE_ROWS_MAX: usize = 5_000;
 /// Longest line of either end, in bytes. Whoever reads a longer one hangs up.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -174,49 +174,6 @@ pub struct PagedKey {
     pub hash: HashText,
     /// What is known of it.
     pub record: KeyRecord,
-}
-
-/// What keys were used for: counts, to be added up exactly once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UsageBatch {
-    /// 32 hexadecimal digits. A batch with an id that was recorded before is not counted again.
-    pub batch_id: String,
-    /// At most [`USAGE_ROWS_MAX`].
-    pub rows: Vec<UsageRow>,
-}
-
-/// Requests of one key in one minute that ended the same way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageRow {
-    /// The key.
-    pub key_id: KeyId,
-    /// The minute, in whole minutes since the Unix epoch.
-    pub minute: i64,
-    /// How they ended.
-    pub outcome: UsageOutcome,
-    /// How many.
-    pub count: u64,
-    /// Microseconds since the Unix epoch of the last of them.
-    pub last_at_us: i64,
-}
-
-/// How a request with a known key ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UsageOutcome {
-    /// It passed.
-    Allowed,
-    /// This rule had no room.
-    RateLimited(String),
-    /// It was denied for this reason, as [`portcullis_verify::DenialReason::name`] calls it.
-    Denied(String),
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// False: it had been recorded before.
-    pub is_new: bool,
 }
 
 /// A key hash as 64 hexadecimal digits.
