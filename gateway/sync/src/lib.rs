@@ -3,4 +3,9 @@
 //! Knows nothing of SQL, of routes, or of what a change means for a request: the verifier does. The control API serves the other
 //! end with the same messages; the server's wiring puts a gateway together.
 
+pub mod journal;
+pub mod key_table;
 pub mod message;
+
+pub use journal::Journal;
+pub use key_table::KeyTable;
