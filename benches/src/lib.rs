@@ -74,7 +74,8 @@ fn record(id: i64, rules: &[Rule]) -> KeyRecord {
         expires_at_us: Some(i64::MAX),
         revoked_at_us: None,
         scheme: Some(SchemeRecord {
-            id: SchemeId(1),
+            is_keys_own: false,
+id: SchemeId(1),
             rules: rules.to_vec(),
         }),
     }

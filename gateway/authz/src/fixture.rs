@@ -92,6 +92,7 @@ impl Keys {
             expires_at_us: None,
             revoked_at_us: None,
             scheme: Some(SchemeRecord {
+                is_keys_own: false,
                 id: SchemeId(5),
                 rules: vec![per_key(1_000)],
             }),

@@ -138,7 +138,8 @@ impl<'a, 'plan> Charging<'a, 'plan> {
         let mut reserved: SmallVec<[bool; 4]> = SmallVec::new();
         for matched in &*self.matches {
             let shard = &mut self.shards[matched.lock];
-            let is_own = matches!(shard.locate(&matched.key, self.table.hasher()), Located::Own(_));
+            let located = shard.locate(&matched.key, self.table.hasher());
+            let is_own = matches!(located, Located::Own(_) | Located::Inherited(_));
             reserved.push(!is_own && self.table.reserve(shard, self.now));
         }
         for (matched, is_reserved) in self.matches.iter().zip(reserved) {

@@ -41,6 +41,7 @@ impl Slot {
             == 0
     }
 
+    #[inline]
     fn is_vacant(&self) -> bool {
         self.head.is_vacant()
     }
@@ -67,6 +68,24 @@ impl LogTable {
                 return Some(index);
             }
             if second.is_vacant() {
+                return None;
+            }
+            pair = self.after(pair);
+        }
+    }
+
+    /// The index of a log whose subject is kin of this one, which has none of its own.
+    pub(crate) fn find_kin(&self, key: &Hashed) -> Option<usize> {
+        let mut pair = self.home(key.hash);
+        loop {
+            let slots = self.slots.get(pair..pair + PAIR)?;
+            let kin = slots
+                .iter()
+                .position(|slot| !slot.is_vacant() && slot.subject.is_kin_of(&key.subject));
+            if let Some(at) = kin {
+                return Some(pair + at);
+            }
+            if slots[PAIR - 1].is_vacant() {
                 return None;
             }
             pair = self.after(pair);
@@ -156,8 +175,13 @@ impl LogTable {
         }
     }
 
-    /// Replaces the log at an index.
-    pub(crate) fn set(&mut self, index: usize, log: &DecimatedLog) {
+    /// Replaces the log at an index, for a subject that is the one it was of, or kin.
+    pub(crate) fn replace(&mut self, index: usize, subject: &Subject, log: &DecimatedLog) {
+        self.slots[index].subject = *subject;
+        self.set(index, log);
+    }
+
+    fn set(&mut self, index: usize, log: &DecimatedLog) {
         self.slots[index].head = log.head;
         self.stamps[index] = log.stamps;
     }

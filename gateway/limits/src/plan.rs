@@ -8,7 +8,7 @@ use crate::subject::{Network, RuleDigest, Subject};
 use crate::table::{CounterTable, ShardIndex};
 use crate::{shard::Located, subject::Hashed};
 use portcullis_verify::rule::{EndpointPattern, Endpoints};
-use portcullis_verify::{ChargeRequest, CompiledRule, Mode, RuleSet, SchemeId, StoredKey};
+use portcullis_verify::{ChargeRequest, CompiledRule, Mode, RuleSet, StoredKey};
 use smallvec::SmallVec;
 
 /// The rules of one set, ready to charge, in the order in which their shards are locked.
@@ -75,7 +75,7 @@ impl Plan {
                 PlannedRule {
                     rule: index,
                     mode: rule.mode,
-                    digest: digest(rules.scheme_id, rule, twin),
+                    digest: digest(rules, rule, twin),
                     quota: Quota::of(rule),
                     holds_everywhere: rule.endpoints == Endpoints::Every,
                 }
@@ -161,17 +161,33 @@ fn sort(matches: &mut [Match<'_>]) {
 
 /// The name that a rule keeps as long as its mode, endpoints and position stay. `twin` tells apart those that would share it
 /// all the same.
-fn digest(scheme_id: Option<SchemeId>, rule: &CompiledRule, twin: usize) -> RuleDigest {
+///
+/// A key is under one scheme at a time, and an app has one. What counts for keys is therefore kin across schemes, and so is what
+/// counts for apps by the schemes that these have: who comes under another scheme takes the counters along, to the rule in the
+/// same position. Keys of an app that have schemes by themselves are counted for these as often as the app is.
+fn digest(rules: &RuleSet, rule: &CompiledRule, twin: usize) -> RuleDigest {
+    let kin: Option<&[u8]> = match rule.mode {
+        Mode::PerKey | Mode::PerKeyAndIp => Some(&[2]),
+        Mode::PerApp | Mode::PerAppAndIp => (!rules.is_keys_own).then_some(&[3]),
+        Mode::PerIp => None,
+    };
+    let of_scheme = rules.scheme_id.map_or([0; 9], |id| {
+        let mut bytes = [1; 9];
+        bytes[1..].copy_from_slice(&id.0.to_le_bytes());
+        bytes
+    });
+    let [name, _] = hash(&of_scheme, rule, twin);
+    let [_, place] = hash(kin.unwrap_or(&of_scheme), rule, twin);
+    RuleDigest([name, place])
+}
+
+fn hash(scheme: &[u8], rule: &CompiledRule, twin: usize) -> [u64; 2] {
     let mut hasher = blake3::Hasher::new_derive_key("portcullis 2026 rate limit rule");
     let mut part = |bytes: &[u8]| {
         hasher.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
         hasher.update(bytes);
     };
-    part(&scheme_id.map_or([0; 9], |id| {
-        let mut bytes = [1; 9];
-        bytes[1..].copy_from_slice(&id.0.to_le_bytes());
-        bytes
-    }));
+    part(scheme);
     part(rule.mode.name().as_bytes());
     part(&rule.position.to_le_bytes());
     part(&u64::try_from(twin).unwrap_or(u64::MAX).to_le_bytes());
@@ -187,7 +203,7 @@ fn digest(scheme_id: Option<SchemeId>, rule: &CompiledRule, twin: usize) -> Rule
     let hash = hasher.finalize();
     let bytes = hash.as_bytes();
     let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
-    RuleDigest([half(0), half(8)])
+    [half(0), half(8)]
 }
 
 fn pattern(pattern: &EndpointPattern) -> (&str, &str) {

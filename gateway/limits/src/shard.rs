@@ -24,12 +24,19 @@ const HAND_STEP: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     logs: LogTable,
-    calendars: HashMap<Subject, CalendarCount>,
+    calendars: HashMap<Subject, Kept>,
     floor: Floor,
     /// Counters that are shared.
     shared: usize,
     /// Where the search for an idle counter goes on.
     hand: usize,
+}
+
+/// A calendar count. It lies under what its subject and all its kin have in common, or under the subject itself if it is shared.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    subject: Subject,
+    count: CalendarCount,
 }
 
 /// Where a counter lies. Means nothing after the shard has placed, reshaped or dropped another.
@@ -46,6 +53,8 @@ pub(crate) enum Spot {
 pub(crate) enum Located {
     /// Its own.
     Own(Spot),
+    /// Its own, as another scheme's rule left it.
+    Inherited(Spot),
     /// One that it shares, for want of room.
     Shared(Spot),
     /// There is none, because it has admitted nothing that counts.
@@ -80,7 +89,7 @@ impl Located {
     #[inline]
     pub(crate) fn spot(self) -> Option<Spot> {
         match self {
-            Located::Own(spot) | Located::Shared(spot) => Some(spot),
+            Located::Own(spot) | Located::Inherited(spot) | Located::Shared(spot) => Some(spot),
             Located::Missing => None,
         }
     }
@@ -99,6 +108,9 @@ impl Shard {
         if let Some(index) = self.logs.find(key) {
             return Located::Own(Spot::Log(index));
         }
+        if let Some(index) = self.logs.find_kin(key) {
+            return Located::Inherited(Spot::Log(index));
+        }
         if self.calendars.is_empty() && self.shared == 0 {
             return Located::Missing;
         }
@@ -107,8 +119,13 @@ impl Shard {
 
     #[cold]
     fn locate_rest(&self, key: &Hashed, hasher: &SubjectHasher) -> Located {
-        if self.calendars.contains_key(&key.subject) {
-            return Located::Own(Spot::Calendar { is_shared: false });
+        if let Some(kept) = self.calendars.get(&key.subject.kin()) {
+            let spot = Spot::Calendar { is_shared: false };
+            return if kept.subject == key.subject {
+                Located::Own(spot)
+            } else {
+                Located::Inherited(spot)
+            };
         }
         let shared = shared(key, hasher);
         match self.logs.find(&shared) {
@@ -172,7 +189,7 @@ impl Shard {
             (Spot::Calendar { is_shared }, Quota::Calendar { limit, .. }) => self
                 .calendars
                 .get_mut(&under(key, is_shared))
-                .map(|count| count.admit(*limit, now)),
+                .map(|kept| kept.count.admit(*limit, now)),
             _ => None,
         }
     }
@@ -185,7 +202,7 @@ impl Shard {
             None => Tally::fresh(quota, &self.floor),
         };
         match located {
-            Located::Own(spot) => self.put(key, Some(spot), &tally, hasher),
+            Located::Own(spot) | Located::Inherited(spot) => self.put(key, Some(spot), &tally, hasher),
             Located::Shared(_) | Located::Missing if has_room => self.put(key, None, &tally, hasher),
             Located::Shared(spot) => self.put(&shared(key, hasher), Some(spot), &tally, hasher),
             Located::Missing => {
@@ -204,11 +221,11 @@ impl Shard {
             shared,
             ..
         } = self;
-        calendars.retain(|subject, count| {
-            let is_idle = count.is_over(now);
+        calendars.retain(|_, kept| {
+            let is_idle = kept.count.is_over(now);
             if is_idle {
-                floor.raise(&Tally::Calendar(*count), now);
-                if subject.is_shared() {
+                floor.raise(&Tally::Calendar(kept.count), now);
+                if kept.subject.is_shared() {
                     *shared -= 1;
                     dropped.shared += 1;
                 } else {
@@ -239,8 +256,8 @@ impl Shard {
             .filter_map(|index| Some((*self.logs.subject(index)?, Tally::Rolling(self.logs.log(index)))));
         let calendars = self
             .calendars
-            .iter()
-            .map(|(subject, count)| (*subject, Tally::Calendar(*count)));
+            .values()
+            .map(|kept| (kept.subject, Tally::Calendar(kept.count)));
         logs.chain(calendars)
     }
 
@@ -270,17 +287,20 @@ impl Shard {
     fn tally(&self, key: &Hashed, spot: Spot) -> Option<Tally> {
         match spot {
             Spot::Log(index) => Some(Tally::Rolling(self.logs.log(index))),
-            Spot::Calendar { is_shared } => self.calendars.get(&under(key, is_shared)).copied().map(Tally::Calendar),
+            Spot::Calendar { is_shared } => {
+                let kept = self.calendars.get(&under(key, is_shared))?;
+                Some(Tally::Calendar(kept.count))
+            }
         }
     }
 
     /// Puts a tally where its kind belongs, and takes away the counter that it replaces.
     fn put(&mut self, key: &Hashed, old: Option<Spot>, tally: &Tally, hasher: &SubjectHasher) {
         match (tally, old) {
-            (Tally::Rolling(log), Some(Spot::Log(index))) => self.logs.set(index, log),
+            (Tally::Rolling(log), Some(Spot::Log(index))) => self.logs.replace(index, &key.subject, log),
             (Tally::Rolling(log), old) => {
                 if old.is_some() {
-                    self.calendars.remove(&key.subject);
+                    self.calendars.remove(&under(key, key.subject.is_shared()));
                 }
                 self.logs.insert(key, log, hasher);
             }
@@ -288,7 +308,11 @@ impl Shard {
                 if let Some(Spot::Log(index)) = old {
                     self.logs.remove(index, hasher);
                 }
-                self.calendars.insert(key.subject, *count);
+                let kept = Kept {
+                    subject: key.subject,
+                    count: *count,
+                };
+                self.calendars.insert(under(key, key.subject.is_shared()), kept);
             }
         }
     }
@@ -306,6 +330,6 @@ fn under(key: &Hashed, is_shared: bool) -> Subject {
     if is_shared {
         Subject::shared(key.subject.rule)
     } else {
-        key.subject
+        key.subject.kin()
     }
 }

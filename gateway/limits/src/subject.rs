@@ -8,8 +8,18 @@ use std::net::IpAddr;
 
 /// Stands for the identity of a rule across edits of its scheme and restarts: scheme, mode, endpoints and position, under a
 /// hash of 128 bits.
+///
+/// The second half alone says where its counters lie, so that those of rules which share it are found from one another: rules
+/// of several schemes that take a subject's counter over from each other, see [`Subject::is_kin_of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct RuleDigest(pub(crate) [u64; 2]);
+
+impl RuleDigest {
+    /// The rule, whoever takes its counters over.
+    pub(crate) fn name(self) -> u64 {
+        self.0[0]
+    }
+}
 
 /// Set in [`Subject::owner`] when the network is IPv6, so that the two kinds never meet.
 const IS_V6: u64 = 1 << 63;
@@ -60,6 +70,20 @@ impl Subject {
             rule,
             owner: SHARED,
             network: 0,
+        }
+    }
+
+    /// Whether both are the same client under rules of which one takes the other's counter over.
+    #[inline]
+    pub(crate) fn is_kin_of(&self, other: &Subject) -> bool {
+        (self.rule.0[1] ^ other.rule.0[1]) | (self.owner ^ other.owner) | (self.network ^ other.network) == 0
+    }
+
+    /// The same for all that are kin.
+    pub(crate) fn kin(&self) -> Subject {
+        Subject {
+            rule: RuleDigest([0, self.rule.0[1]]),
+            ..*self
         }
     }
 
@@ -138,7 +162,7 @@ impl SubjectHasher {
         hasher.finish()
     }
 
-    /// The hash of a subject.
+    /// The hash of a subject, the same for all that are kin.
     #[inline]
     pub(crate) fn hash(&self, subject: &Subject) -> u64 {
         let from = if subject.network == 0 {
@@ -146,8 +170,9 @@ impl SubjectHasher {
         } else {
             self.network(subject)
         };
-        let [low, high] = subject.rule.0;
-        let product = u128::from(low ^ from ^ subject.owner.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(high | 1);
+        let rule = subject.rule.0[1];
+        let product = u128::from(rule ^ from ^ subject.owner.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            * u128::from(rule.rotate_left(32) | 1);
         let bytes = product.to_le_bytes();
         let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
         half(0) ^ half(8)

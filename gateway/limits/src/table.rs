@@ -122,7 +122,7 @@ impl CounterTable {
     pub(crate) fn place(&self, shard: &mut Shard, key: &Hashed, quota: &Quota, is_reserved: bool, now: Moment) {
         let located = shard.locate(key, &self.hasher);
         let has_room = match located {
-            Located::Own(_) => false,
+            Located::Own(_) | Located::Inherited(_) => false,
             Located::Shared(_) | Located::Missing => is_reserved || self.take_place(),
         };
         shard.place(key, quota, has_room, now, &self.hasher);

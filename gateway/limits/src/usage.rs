@@ -8,7 +8,7 @@ use crate::local::LocalLimiter;
 use crate::plan::{Plan, PlannedRule};
 use crate::quota::Quota;
 use crate::shard::Located;
-use crate::subject::{Network, RuleDigest, Subject};
+use crate::subject::{Network, Subject};
 use crate::table::CounterTable;
 use portcullis_verify::{AppId, DeploymentId, KeyId, Mode, Moment, RuleSet};
 use std::cmp::Reverse;
@@ -93,7 +93,7 @@ impl LocalLimiter {
     pub fn usage(&self, sets: &[&RuleSet], whose: Whose, counters_max: usize, now: Moment) -> Vec<Vec<RuleUsage>> {
         let made: Vec<Plan> = sets.iter().map(|set| Plan::new(set)).collect();
         let mut answers: Vec<Vec<RuleUsage>> = Vec::with_capacity(sets.len());
-        let mut sought: HashMap<RuleDigest, Sought<'_>> = HashMap::new();
+        let mut sought: HashMap<u64, Sought<'_>> = HashMap::new();
         for plan in &made {
             let mut rules: Vec<&PlannedRule> = plan.rules().iter().collect();
             rules.sort_unstable_by_key(|rule| rule.rule);
@@ -115,7 +115,7 @@ impl LocalLimiter {
                         let answer = (answers.len(), usages.len());
                         let quota = &planned.quota;
                         sought.insert(
-                            planned.digest,
+                            planned.digest.name(),
                             Sought {
                                 answer,
                                 quota,
@@ -189,14 +189,14 @@ fn look(table: &CounterTable, rule: &PlannedRule, subject: Subject, now: Moment)
 /// Looks through the counters of addresses, one shard at a time.
 fn search(
     table: &CounterTable,
-    sought: &HashMap<RuleDigest, Sought<'_>>,
+    sought: &HashMap<u64, Sought<'_>>,
     answers: &mut [Vec<RuleUsage>],
     counters_max: usize,
     now: Moment,
 ) {
     for shard in table.shards_of_addresses() {
         for (subject, tally) in shard.tallies() {
-            let Some(rule) = sought.get(&subject.rule) else {
+            let Some(rule) = sought.get(&subject.rule.name()) else {
                 continue;
             };
             let is_meant = subject.is_shared()

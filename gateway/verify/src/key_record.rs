@@ -59,6 +59,9 @@ pub struct AppRecord {
 pub struct SchemeRecord {
     /// This scheme.
     pub id: SchemeId,
+    /// The key has it by itself, and its app has another or none.
+    #[serde(default)]
+    pub is_keys_own: bool,
     /// Its rules, in the order they are stored.
     pub rules: Vec<Rule>,
 }

@@ -11,7 +11,7 @@ mod tests;
 pub use endpoints::{EndpointPattern, Endpoints};
 pub use fault::{ENDPOINT_BYTES_MAX, ENDPOINTS_MAX, RuleFault};
 
-use crate::{Derived, SchemeId};
+use crate::{Derived, SchemeId, SchemeRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -168,6 +168,8 @@ impl fmt::Display for Window {
 pub struct RuleSet {
     /// The scheme, or `None` for the gateway's default rules.
     pub scheme_id: Option<SchemeId>,
+    /// They hold for a key by itself, while other rules hold for its app.
+    pub is_keys_own: bool,
     /// The rules, lowest priority number first, ties in stored order.
     pub rules: Box<[CompiledRule]>,
     /// What the limiter works out of them on first use.
@@ -176,14 +178,23 @@ pub struct RuleSet {
 
 impl PartialEq for RuleSet {
     fn eq(&self, other: &RuleSet) -> bool {
-        (self.scheme_id, &self.rules) == (other.scheme_id, &other.rules)
+        (self.scheme_id, self.is_keys_own, &self.rules) == (other.scheme_id, other.is_keys_own, &other.rules)
     }
 }
 
 impl Eq for RuleSet {}
 
 impl RuleSet {
-    /// Compiles the rules of one scheme, given in stored order.
+    /// Compiles the rules of a record's scheme.
+    #[must_use]
+    pub fn of_record(scheme: &SchemeRecord) -> RuleSet {
+        RuleSet {
+            is_keys_own: scheme.is_keys_own,
+            ..RuleSet::compile(Some(scheme.id), &scheme.rules)
+        }
+    }
+
+    /// Compiles the rules of one scheme that an app has, given in stored order.
     ///
     /// Rules were validated when they were written. Should one be out of bounds nevertheless, it is read as the strictest rule
     /// near it and never as none: a value goes to its nearest bound, and a list with an endpoint of no known shape holds everywhere.
@@ -216,6 +227,7 @@ impl RuleSet {
             .collect();
         RuleSet {
             scheme_id,
+            is_keys_own: false,
             rules,
             limiter_view: Derived::default(),
         }

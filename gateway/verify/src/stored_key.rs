@@ -49,7 +49,7 @@ impl StoredKey {
     #[must_use]
     pub fn compile(record: KeyRecord, as_of: Version, default_rules: &Arc<RuleSet>) -> StoredKey {
         let rules = match &record.scheme {
-            Some(scheme) => Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
+            Some(scheme) => Arc::new(RuleSet::of_record(scheme)),
             None => Arc::clone(default_rules),
         };
         StoredKey::with_rules(record, as_of, rules)

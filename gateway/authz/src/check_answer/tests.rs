@@ -12,7 +12,13 @@ fn with(mut body: Value, field: &str, value: Value) -> Value {
 }
 
 fn limited(rules: Vec<Rule>) -> impl FnOnce(&mut KeyRecord) {
-    move |key| key.scheme = Some(SchemeRecord { id: SchemeId(9), rules })
+    move |key| {
+        key.scheme = Some(SchemeRecord {
+            id: SchemeId(9),
+            is_keys_own: false,
+            rules,
+        })
+    }
 }
 
 #[tokio::test]
@@ -158,6 +164,7 @@ async fn rights_that_are_missing_cost_nothing() {
         key.permissions = vec!["read".into()];
         key.app.resources = vec!["v1/*".into()];
         key.scheme = Some(SchemeRecord {
+            is_keys_own: false,
             id: SchemeId(9),
             rules: vec![per_key(1)],
         });

@@ -73,6 +73,7 @@ async fn each_refusal_has_its_status_and_can_be_told_as_403() {
     let revoked = api.keys.issue(|key| key.revoked_at_us = Some(1));
     let spent = api.keys.issue(|key| {
         key.scheme = Some(SchemeRecord {
+            is_keys_own: false,
             id: SchemeId(9),
             rules: vec![per_key(1)],
         })
@@ -144,6 +145,7 @@ async fn a_spent_limit_is_told_as_headers_too() {
     let api = Setup::default().start().await;
     let secret = api.keys.issue(|key| {
         key.scheme = Some(SchemeRecord {
+            is_keys_own: false,
             id: SchemeId(9),
             rules: vec![per_key(1)],
         })
@@ -171,6 +173,7 @@ async fn the_older_headers_are_sent_where_they_are_asked_for() {
         let api = setup.start().await;
         let secret = api.keys.issue(|key| {
             key.scheme = Some(SchemeRecord {
+                is_keys_own: false,
                 id: SchemeId(9),
                 rules: vec![per_key(1_000), per_ip(1)],
             })
@@ -191,6 +194,7 @@ async fn the_clients_address_is_believed_from_a_trusted_proxy_only() {
     let limit = |api: &Api| {
         api.keys.issue(|key| {
             key.scheme = Some(SchemeRecord {
+                is_keys_own: false,
                 id: SchemeId(9),
                 rules: vec![per_ip(1)],
             })

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use portcullis_limits::{CounterUsage, RuleUsage, Whose};
 use portcullis_store::StoreError;
 use portcullis_store::entity::{Scheme, SchemeRef};
-use portcullis_verify::{AppId, DeploymentId, KeyId, Mode, Moment, RuleSet};
+use portcullis_verify::{AppId, DeploymentId, KeyId, Mode, Moment, RuleSet, SchemeRecord};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -93,6 +93,16 @@ impl Question {
             }
             key => key?,
         };
+        // A scheme that the app has too is counted with the app's; that of a deleted app counts for nobody any more.
+        let is_keys_own = key.scheme_is_own
+            && match api.store().get_app(deployment_id, &key.app_slug).await {
+                Ok(app) => {
+                    app.id != key.app_id
+                        || app.scheme.map(|scheme| scheme.id) != key.scheme.as_ref().map(|scheme| scheme.id)
+                }
+                Err(StoreError::NotFound { .. }) => true,
+                Err(error) => return Err(error.into()),
+            };
         let names = CountedNames {
             key_id: Some(key.lineage_id.0),
             key_name: Some(key.name.clone()),
@@ -105,7 +115,7 @@ impl Question {
                 app_id: key.app_id,
                 deployment_id,
             },
-            sets: vec![rules_that_hold(api, key.scheme)],
+            sets: vec![rules_that_hold(api, key.scheme, is_keys_own)],
             sets_that_hold: 1,
             keys: HashMap::from([(key.lineage_id, Some(names))]),
             apps: HashMap::from([(key.app_id, key.app_slug.clone())]),
@@ -117,7 +127,7 @@ impl Question {
 
     async fn of_app(api: &Api, deployment_id: DeploymentId, slug: &str) -> Result<Question, ApiError> {
         let app = api.store().get_app(deployment_id, slug).await?;
-        let own = rules_that_hold(api, app.scheme);
+        let own = rules_that_hold(api, app.scheme, false);
         let others = api.store().list_schemes(deployment_id).await?.into_iter();
         let others: Vec<NamedRules> = others
             .map(NamedRules::from)
@@ -145,7 +155,7 @@ impl Question {
             sets: schemes
                 .into_iter()
                 .map(NamedRules::from)
-                .chain([rules_that_hold(api, None)])
+                .chain([rules_that_hold(api, None, false)])
                 .collect(),
             sets_that_hold: 0,
             keys: HashMap::new(),
@@ -250,22 +260,35 @@ impl Question {
     }
 }
 
+/// A scheme that keys have by themselves.
 impl From<Scheme> for NamedRules {
     fn from(scheme: Scheme) -> Self {
+        let record = SchemeRecord {
+            id: scheme.id,
+            is_keys_own: true,
+            rules: scheme.rules,
+        };
         NamedRules {
-            rules: Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
+            rules: Arc::new(RuleSet::of_record(&record)),
             scheme: Some(scheme.slug),
         }
     }
 }
 
 /// The rules of a key or app with this scheme, or with none.
-fn rules_that_hold(api: &Api, scheme: Option<SchemeRef>) -> NamedRules {
+fn rules_that_hold(api: &Api, scheme: Option<SchemeRef>, is_keys_own: bool) -> NamedRules {
     match scheme {
-        Some(scheme) => NamedRules {
-            rules: Arc::new(RuleSet::compile(Some(scheme.id), &scheme.rules)),
-            scheme: Some(scheme.slug),
-        },
+        Some(scheme) => {
+            let record = SchemeRecord {
+                id: scheme.id,
+                is_keys_own,
+                rules: scheme.rules,
+            };
+            NamedRules {
+                rules: Arc::new(RuleSet::of_record(&record)),
+                scheme: Some(scheme.slug),
+            }
+        }
         None => NamedRules {
             scheme: None,
             rules: Arc::clone(api.default_rules()),

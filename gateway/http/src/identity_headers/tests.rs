@@ -30,6 +30,7 @@ fn record() -> KeyRecord {
 fn stored(record: KeyRecord) -> StoredKey {
     let rules = Arc::new(RuleSet {
         scheme_id: None,
+        is_keys_own: false,
         rules: Box::new([]),
         limiter_view: Default::default(),
     });

@@ -191,7 +191,7 @@ proptest! {
             endpoints: Endpoints::Every,
             position,
         };
-        let rules = RuleSet { scheme_id: None, rules: [rule(&name, 0), rule("per_key-60s", 1)].into(), limiter_view: Default::default() };
+        let rules = RuleSet { scheme_id: None, is_keys_own: false, rules: [rule(&name, 0), rule("per_key-60s", 1)].into(), limiter_view: Default::default() };
         let state = |rule| RuleState { rule, limit: 7, remaining: 6, grows_in_us: 1 };
         let headers = of(&rules, &admitted(&[state(0), state(1)]), false);
         let is_string = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -15,6 +15,7 @@ fn rules(windows: &[(&str, Window)]) -> RuleSet {
     };
     RuleSet {
         scheme_id: None,
+        is_keys_own: false,
         rules: windows.iter().enumerate().map(rule).collect(),
         limiter_view: Default::default(),
     }

@@ -68,6 +68,8 @@ struct Holder {
     app: i64,
     deployment: i64,
     scheme: Option<i64>,
+    /// The key has the scheme by itself.
+    is_keys_own: bool,
 }
 
 const ANYONE: Holder = Holder {
@@ -76,11 +78,13 @@ const ANYONE: Holder = Holder {
     app: 1,
     deployment: 1,
     scheme: Some(1),
+    is_keys_own: false,
 };
 
 fn stored(holder: Holder, rules: &[Rule]) -> StoredKey {
     let scheme = holder.scheme.map(|id| SchemeRecord {
         id: SchemeId(id),
+        is_keys_own: holder.is_keys_own,
         rules: rules.to_vec(),
     });
     let record = KeyRecord {

@@ -15,7 +15,7 @@ use portcullis_verify::Moment;
 const MAGIC: [u8; 16] = *b"portcullis.limit";
 
 /// The version of the format, of the number of shards, and of the hash of subjects.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Magic, version, clock, two times, two keys.
 pub(crate) const HEADER_BYTES: usize = 16 + 4 + 32 + 8 + 8 + 16;

@@ -13,7 +13,7 @@ impl Shard {
     pub(crate) fn restore(&mut self, key: &Hashed, tally: &Tally, now: Moment, hasher: &SubjectHasher) -> bool {
         let spot = match self.logs.find(key) {
             Some(index) => Some(Spot::Log(index)),
-            None if self.calendars.contains_key(&key.subject) => Some(Spot::Calendar {
+            None if self.calendars.contains_key(&super::under(key, key.subject.is_shared())) => Some(Spot::Calendar {
                 is_shared: key.subject.is_shared(),
             }),
             None => None,

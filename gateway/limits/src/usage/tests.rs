@@ -54,6 +54,7 @@ fn key(lineage: i64, app: i64, scheme: Option<i64>, rules: &[Rule]) -> StoredKey
         expires_at_us: None,
         revoked_at_us: None,
         scheme: scheme.map(|id| SchemeRecord {
+            is_keys_own: true,
             id: SchemeId(id),
             rules: rules.to_vec(),
         }),

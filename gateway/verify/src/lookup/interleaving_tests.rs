@@ -129,6 +129,7 @@ fn record_of(hash: u8) -> KeyRecord {
     let mut record = record(KeyId(i64::from(hash)));
     record.app.id = app_of(hash);
     record.scheme = Some(SchemeRecord {
+        is_keys_own: false,
         id: scheme_of(hash),
         rules: Vec::new(),
     });

@@ -17,7 +17,7 @@ pub(crate) struct SharedRules {
 }
 
 struct Schemes {
-    newest: HashMap<SchemeId, Weak<RuleSet>>,
+    newest: HashMap<(SchemeId, bool), Weak<RuleSet>>,
     prune_at: usize,
 }
 
@@ -38,14 +38,15 @@ impl SharedRules {
         let Some(scheme) = scheme else {
             return Arc::clone(&self.default);
         };
-        let compiled = RuleSet::compile(Some(scheme.id), &scheme.rules);
+        let compiled = RuleSet::of_record(scheme);
+        let name = (scheme.id, scheme.is_keys_own);
         let mut schemes = self.schemes.lock();
-        let newest = schemes.newest.get(&scheme.id).and_then(Weak::upgrade);
+        let newest = schemes.newest.get(&name).and_then(Weak::upgrade);
         if let Some(same) = newest.filter(|newest| **newest == compiled) {
             return same;
         }
         let rules = Arc::new(compiled);
-        schemes.newest.insert(scheme.id, Arc::downgrade(&rules));
+        schemes.newest.insert(name, Arc::downgrade(&rules));
         if schemes.newest.len() >= schemes.prune_at {
             schemes.newest.retain(|_, rules| rules.strong_count() > 0);
             schemes.prune_at = (schemes.newest.len() * 2).max(FIRST_PRUNING);
@@ -61,6 +62,7 @@ mod tests {
 
     fn scheme(id: i64, max_requests: i32) -> SchemeRecord {
         SchemeRecord {
+            is_keys_own: false,
             id: SchemeId(id),
             rules: vec![Rule {
                 unit: Unit::Minute,

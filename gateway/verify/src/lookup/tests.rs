@@ -120,6 +120,7 @@ async fn a_fill_that_began_before_a_change_is_repeated() {
         let with_scheme = |record: Option<KeyRecord>| {
             record.map(|record| KeyRecord {
                 scheme: Some(SchemeRecord {
+                    is_keys_own: false,
                     id: SchemeId(5),
                     rules: Vec::new(),
                 }),
@@ -424,6 +425,7 @@ async fn a_wide_change_reaches_its_own_keys_only() {
         let mut record = record(KeyId(app));
         record.app.id = AppId(app);
         record.scheme = scheme.map(|id| SchemeRecord {
+            is_keys_own: false,
             id: SchemeId(id),
             rules: Vec::new(),
         });

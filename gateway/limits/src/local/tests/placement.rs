@@ -55,52 +55,83 @@ fn a_mode_says_who_counts_together() {
 }
 
 #[test]
-fn schemes_and_tenants_never_count_together() {
+fn who_comes_under_another_scheme_is_counted_on_and_tenants_never_meet() {
     let other_scheme = Holder {
         scheme: Some(2),
         ..ANYONE
     };
     let default = Holder { scheme: None, ..ANYONE };
+    let by_itself = Holder {
+        is_keys_own: true,
+        ..other_scheme
+    };
     let default_elsewhere = Holder {
         deployment: 2,
         app: 2,
         key: 2,
         lineage: 2,
         scheme: None,
+        is_keys_own: false,
     };
-    for mode in [
-        Mode::PerKey,
-        Mode::PerIp,
-        Mode::PerApp,
-        Mode::PerKeyAndIp,
-        Mode::PerAppAndIp,
-    ] {
+    let check = |mode: Mode, as_app_moves: bool, as_key_moves: bool| {
         let rule = per_minute(mode, 3);
-        let alone = |left, right| assert!(!shares(&rule, (left, "192.0.2.1"), (right, "192.0.2.1")), "{mode:?}");
-        alone(ANYONE, other_scheme);
-        alone(ANYONE, default);
-        alone(default, default_elsewhere);
+        let shares = |left, right| shares(&rule, (left, "192.0.2.1"), (right, "192.0.2.1"));
+        assert_eq!(shares(ANYONE, other_scheme), as_app_moves, "{mode:?}");
+        assert_eq!(shares(ANYONE, default), as_app_moves, "{mode:?}");
+        assert_eq!(shares(ANYONE, by_itself), as_key_moves, "{mode:?}");
+        assert!(!shares(default, default_elsewhere), "{mode:?}");
+    };
+    check(Mode::PerKey, true, true);
+    check(Mode::PerKeyAndIp, true, true);
+    check(Mode::PerApp, true, false);
+    check(Mode::PerAppAndIp, true, false);
+    check(Mode::PerIp, false, false);
+}
+
+#[test]
+fn who_comes_under_another_scheme_takes_along_what_was_used() {
+    for mode in [Mode::PerKey, Mode::PerKeyAndIp, Mode::PerApp, Mode::PerAppAndIp] {
+        let limiter = limiter();
+        let (wide, narrow) = ([per_minute(mode, 10)], [per_minute(mode, 8)]);
+        let day = [rule(mode, Unit::CalendarDay, 1, 20)];
+        let tight_day = [rule(mode, Unit::CalendarDay, 1, 12)];
+        let under = |scheme| Holder { scheme, ..ANYONE };
+        let admitted = |scheme, rules: &[Rule], tries| {
+            let request = from("192.0.2.1", start());
+            admitted(&limiter, &stored(under(scheme), rules), &request, tries)
+        };
+        assert_eq!(admitted(Some(1), &wide, 7), 7);
+        assert_eq!(
+            admitted(Some(2), &narrow, 5),
+            1,
+            "of 8 in a minute, 7 were used elsewhere"
+        );
+        assert_eq!(admitted(Some(1), &wide, 5), 2, "and back");
+        assert_eq!(admitted(None, &day, 3), 3, "from a log to a calendar count");
+        assert_eq!(admitted(Some(3), &tight_day, 5), 0, "of 12 in a day, 13 were used");
+        assert_eq!(limiter.stats().counters, 1, "it is one counter all the while");
     }
 }
 
 #[test]
-fn a_move_to_another_scheme_holds_from_the_next_request_and_resets_nothing() {
+fn a_look_takes_no_counter_over() {
     let limiter = limiter();
-    let (wide, narrow) = ([per_minute(Mode::PerKey, 10)], [per_minute(Mode::PerKey, 2)]);
-    let moved = Holder {
-        scheme: Some(2),
-        ..ANYONE
-    };
-    let admitted = |holder: Holder, rules: &[Rule], tries| {
-        let request = from("192.0.2.1", start());
-        admitted(&limiter, &stored(holder, rules), &request, tries)
-    };
-    assert_eq!(admitted(ANYONE, &wide, 7), 7);
-    // Under the other scheme's rule from now on, which has counted nothing of this key yet.
-    assert_eq!(admitted(moved, &narrow, 5), 2);
-    // And back: what was used under the first scheme is still used.
-    assert_eq!(admitted(ANYONE, &wide, 5), 3);
-    assert_eq!(admitted(moved, &narrow, 5), 0);
+    let (here, there) = (
+        ANYONE,
+        Holder {
+            scheme: Some(2),
+            ..ANYONE
+        },
+    );
+    let rules = [per_minute(Mode::PerKey, 10)];
+    assert_eq!(
+        admitted(&limiter, &stored(here, &rules), &from("192.0.2.1", start()), 4),
+        4
+    );
+    let before = limiter.table().tallies();
+    let peeked = limiter.peek(&stored(there, &rules), &from("192.0.2.1", start()));
+    assert_eq!(peeked.states[0].remaining, 6);
+    assert_eq!(limiter.table().tallies(), before);
 }
 
 #[test]
