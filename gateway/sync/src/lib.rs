@@ -5,7 +5,10 @@
 
 pub mod journal;
 pub mod key_table;
+pub mod lines;
+pub mod link;
 pub mod message;
 
 pub use journal::Journal;
 pub use key_table::KeyTable;
+pub use link::{Link, LinkError, LinkSetupError};
