@@ -7,10 +7,10 @@ use crate::change_log::Event;
 use crate::entity::{App, AppPatch, NewApp, Plan};
 use crate::error::duplicate;
 use crate::idempotency::{self, Once, StoredAnswer};
-use crate::sqlite::{Connection, Row};
+use crate::database::Connection;
+use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, deployment, new_id, scheme};
 use portcullis_verify::{AppId, DeploymentId, SchemeId};
-use sqlx::Row as _;
 
 const MISSING: StoreError = StoreError::NotFound { what: "app" };
 
@@ -75,7 +75,7 @@ impl Store {
             None => None,
         };
         let id = AppId(new_id::take(write.connection(), now).await?);
-        sqlx::query(
+        sql(
             "INSERT INTO apps (id, deployment_id, user_id, organization_id, workspace_id, slug, name, description,
                                is_active, key_prefix, permissions, resources, scheme_id, created_at_us, updated_at_us)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $12, $13, $13)",
@@ -108,7 +108,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn get_app(&self, deployment_id: DeploymentId, slug: &str) -> Result<App, StoreError> {
-        require_live(&mut *self.reader().await?, deployment_id, slug).await
+        require_live(&mut self.reader().await?, deployment_id, slug).await
     }
 
     /// The apps of a deployment, oldest first; with `include_inactive` also those switched off or deleted.
@@ -116,12 +116,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_apps(&self, deployment_id: DeploymentId, include_inactive: bool) -> Result<Vec<App>, StoreError> {
-        let rows = sqlx::query(select!(
+        let rows = sql(select!(
             "WHERE a.deployment_id = $1 AND ($2 OR (a.is_active AND a.deleted_at_us IS NULL)) ORDER BY a.id"
         ))
         .bind(deployment_id.0)
         .bind(include_inactive)
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut self.reader().await?)
         .await?;
         rows.iter().map(app).collect()
     }
@@ -143,7 +143,7 @@ impl Store {
             Some(None) => None,
             Some(Some(slug)) => Some(scheme::named_in_request(write.connection(), deployment_id, &slug).await?),
         };
-        sqlx::query(
+        sql(
             "UPDATE apps SET name = $1, key_prefix = $2, description = $3, is_active = $4, organization_id = $5,
                              workspace_id = $6, scheme_id = $7, permissions = $8, resources = $9, updated_at_us = $10
              WHERE id = $11",
@@ -171,7 +171,7 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn delete_app(&self, deployment_id: DeploymentId, slug: &str) -> Result<Committed<()>, StoreError> {
         let mut write = self.begin().await?;
-        let id: Option<i64> = sqlx::query_scalar(
+        let row = sql(
             "UPDATE apps SET deleted_at_us = $1, updated_at_us = $1
              WHERE deployment_id = $2 AND slug = $3 AND deleted_at_us IS NULL
              RETURNING id",
@@ -181,7 +181,7 @@ impl Store {
         .bind(slug)
         .fetch_optional(write.connection())
         .await?;
-        let id = AppId(id.ok_or(MISSING)?);
+        let id = AppId(row.ok_or(MISSING)?.try_get("id")?);
         write.commit(deployment_id, &[Event::AppChanged(id)], ()).await
     }
 }
@@ -192,7 +192,7 @@ pub(crate) async fn require_live(
     deployment_id: DeploymentId,
     slug: &str,
 ) -> Result<App, StoreError> {
-    let row = sqlx::query(select!(
+    let row = sql(select!(
         "WHERE a.deployment_id = $1 AND a.slug = $2 AND a.deleted_at_us IS NULL"
     ))
     .bind(deployment_id.0)

@@ -3,10 +3,10 @@
 //! It says what may be stale, never the new value. One tailer per process reads it with [`Store::changes_after`] and
 //! applies it to the caches; entries are written only by the write path, in the mutation's own transaction.
 
-use crate::sqlite::{Connection, Row};
+use crate::database::Connection;
+use crate::sql::{Row, sql};
 use crate::{Store, StoreError, column};
 use portcullis_verify::{AppId, Change, ChangeKind, DeploymentId, KeyHash, SchemeId, Version};
-use sqlx::Row as _;
 
 /// What the log holds after a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn current_version(&self) -> Result<Version, StoreError> {
-        head(&mut *self.reader().await?).await
+        head(&mut self.reader().await?).await
     }
 
     /// The changes after `revision`, at most `limit` of them, and the head, in one snapshot.
@@ -78,16 +78,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn changes_after(&self, revision: u64, limit: u32) -> Result<Changes, StoreError> {
-        let rows = sqlx::query(
+        let rows = sql(
             "SELECT head.epoch AS head_epoch, head.revision AS head_revision, head.floor,
                     log.epoch, log.revision, log.deployment_id, log.kind, log.key_hash, log.subject_id
              FROM log_head AS head
-             LEFT JOIN (SELECT * FROM change_log WHERE revision > $1 ORDER BY revision LIMIT $2) AS log ON TRUE
+             LEFT JOIN (SELECT revision, epoch, deployment_id, kind, key_hash, subject_id FROM change_log WHERE revision > $1 ORDER BY revision LIMIT $2) AS log ON TRUE
              ORDER BY log.revision",
         )
         .bind(i64::try_from(revision).unwrap_or(i64::MAX))
         .bind(limit)
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut self.reader().await?)
         .await?;
         let first = rows
             .first()
@@ -108,10 +108,8 @@ impl Store {
 
 /// The head of the log.
 pub(crate) async fn head(connection: &mut Connection) -> Result<Version, StoreError> {
-    let (epoch, revision) = sqlx::query_as("SELECT epoch, revision FROM log_head")
-        .fetch_one(connection)
-        .await?;
-    version(epoch, revision)
+    let row = sql("SELECT epoch, revision FROM log_head").fetch_one(connection).await?;
+    version(row.try_get("epoch")?, row.try_get("revision")?)
 }
 
 /// A version out of its two columns.
@@ -129,14 +127,14 @@ pub(crate) async fn append(
     events: &[Event],
 ) -> Result<Version, StoreError> {
     let count = i64::try_from(events.len()).map_err(StoreError::unavailable)?;
-    let (epoch, last): (i64, i64) =
-        sqlx::query_as("UPDATE log_head SET revision = revision + $1 RETURNING epoch, revision")
-            .bind(count)
-            .fetch_one(&mut *connection)
-            .await?;
+    let head = sql("UPDATE log_head SET revision = revision + $1 RETURNING epoch, revision")
+        .bind(count)
+        .fetch_one(connection)
+        .await?;
+    let (epoch, last): (i64, i64) = (head.try_get("epoch")?, head.try_get("revision")?);
     for (revision, event) in (last - count + 1..).zip(events) {
         let (kind, key_hash, subject_id) = event.columns();
-        sqlx::query(
+        sql(
             "INSERT INTO change_log (revision, epoch, deployment_id, kind, key_hash, subject_id)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -146,7 +144,7 @@ pub(crate) async fn append(
         .bind(kind)
         .bind(key_hash)
         .bind(subject_id)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
     }
     version(epoch, last)

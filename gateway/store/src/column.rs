@@ -38,6 +38,11 @@ pub(crate) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
     hash(bytes).map(KeyHash)
 }
 
+/// Reads an HTTP status back.
+pub(crate) fn status(value: i64) -> Result<u16, StoreError> {
+    u16::try_from(value).map_err(StoreError::unavailable)
+}
+
 /// A count that the database keeps as a signed number and that is never negative.
 pub(crate) fn count(value: i64) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(StoreError::unavailable)

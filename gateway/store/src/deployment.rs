@@ -6,10 +6,10 @@
 use crate::change_log::Event;
 use crate::entity::{Deployment, Plan};
 use crate::error::duplicate;
-use crate::sqlite::{Connection, Row};
+use crate::database::Connection;
+use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, new_id};
 use portcullis_verify::DeploymentId;
-use sqlx::Row as _;
 
 /// The name of the deployment that a new store starts with.
 const FIRST_NAME: &str = "default";
@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ensure_first_deployment(&self) -> Result<Deployment, StoreError> {
-        if let Some(first) = first(&mut *self.reader().await?).await? {
+        if let Some(first) = first(&mut self.reader().await?).await? {
             return Ok(first);
         }
         let mut write = self.begin().await?;
@@ -62,8 +62,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query(select!("ORDER BY id"))
-            .fetch_all(&mut *self.reader().await?)
+        let rows = sql(select!("ORDER BY id"))
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter().map(deployment).collect()
     }
@@ -73,10 +73,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn deployment_by_name_or_id(&self, name_or_id: &str) -> Result<Option<Deployment>, StoreError> {
-        let row = sqlx::query(select!("WHERE name = $1 OR id = $2"))
+        let row = sql(select!("WHERE name = $1 OR id = $2"))
             .bind(name_or_id)
             .bind(name_or_id.parse::<i64>().ok())
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(deployment).transpose()
     }
@@ -87,7 +87,7 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn set_plan(&self, id: DeploymentId, plan: Plan) -> Result<Committed<Deployment>, StoreError> {
         let mut write = self.begin().await?;
-        sqlx::query("UPDATE deployments SET plan = $1 WHERE id = $2")
+        sql("UPDATE deployments SET plan = $1 WHERE id = $2")
             .bind(plan_name(plan))
             .bind(id.0)
             .execute(write.connection())
@@ -99,7 +99,7 @@ impl Store {
 
 /// The deployment with this id, which must exist.
 pub(crate) async fn require(connection: &mut Connection, id: DeploymentId) -> Result<Deployment, StoreError> {
-    let row = sqlx::query(select!("WHERE id = $1"))
+    let row = sql(select!("WHERE id = $1"))
         .bind(id.0)
         .fetch_optional(connection)
         .await?;
@@ -107,7 +107,7 @@ pub(crate) async fn require(connection: &mut Connection, id: DeploymentId) -> Re
 }
 
 async fn first(connection: &mut Connection) -> Result<Option<Deployment>, StoreError> {
-    let row = sqlx::query(select!("ORDER BY id LIMIT 1"))
+    let row = sql(select!("ORDER BY id LIMIT 1"))
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(deployment).transpose()
@@ -116,7 +116,7 @@ async fn first(connection: &mut Connection) -> Result<Option<Deployment>, StoreE
 async fn insert(store: &Store, connection: &mut Connection, name: &str) -> Result<DeploymentId, StoreError> {
     let now = store.now()?;
     let id = new_id::take(connection, now).await?;
-    sqlx::query("INSERT INTO deployments (id, name, plan, created_at_us) VALUES ($1, $2, $3, $4)")
+    sql("INSERT INTO deployments (id, name, plan, created_at_us) VALUES ($1, $2, $3, $4)")
         .bind(id)
         .bind(name)
         .bind(plan_name(Plan::Growth))

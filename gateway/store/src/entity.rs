@@ -51,6 +51,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// A human name.
     pub name: String,
+    /// The slugs of the apps whose keys it opens, sorted. Empty: all of the deployment. Always empty for management tokens.
+    pub apps: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was revoked.

@@ -5,11 +5,11 @@
 //! answer. A key's answer holds its secret and is therefore never stored, only the key's id.
 
 use crate::error::is_unique_violation;
-use crate::sqlite::Connection;
+use crate::database::Connection;
+use crate::sql::sql;
 use crate::{Store, StoreError, column};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_verify::{DeploymentId, KeyId};
-use sqlx::Row as _;
 
 /// How long an answer is kept.
 const LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -66,7 +66,7 @@ impl Store {
         endpoint: &str,
         idempotency_key: &str,
     ) -> Result<Option<FirstAnswer>, StoreError> {
-        let row = sqlx::query(
+        let row = sql(
             "SELECT fingerprint, status, body, key_id FROM idempotency
              WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us > $4",
         )
@@ -74,7 +74,7 @@ impl Store {
         .bind(endpoint)
         .bind(idempotency_key)
         .bind(expired_us(self.now()?)?)
-        .fetch_optional(&mut *self.reader().await?)
+        .fetch_optional(&mut self.reader().await?)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let fingerprint = column::hash(row.try_get("fingerprint")?)?;
@@ -86,7 +86,7 @@ impl Store {
             None => FirstAnswer::Answer {
                 fingerprint,
                 answer: StoredAnswer {
-                    status: row.try_get("status")?,
+                    status: column::status(row.try_get("status")?)?,
                     body: row.try_get("body")?,
                 },
             },
@@ -103,7 +103,7 @@ pub(crate) async fn refuse_repetition(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let expired_us = expired_us(now)?;
-    sqlx::query(
+    sql(
         "DELETE FROM idempotency
          WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us <= $4",
     )
@@ -111,21 +111,21 @@ pub(crate) async fn refuse_repetition(
     .bind(&once.endpoint)
     .bind(&once.idempotency_key)
     .bind(expired_us)
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    let is_used: bool = sqlx::query_scalar(
+    let row = sql(
         "SELECT EXISTS (SELECT 1 FROM idempotency
-                        WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3)",
+                        WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3) AS is_used",
     )
     .bind(deployment_id.0)
     .bind(&once.endpoint)
     .bind(&once.idempotency_key)
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
-    if is_used {
+    if row.try_get("is_used")? {
         return Err(StoreError::IdempotentReplay);
     }
-    sqlx::query(
+    sql(
         "DELETE FROM idempotency WHERE (deployment_id, endpoint, idempotency_key) IN (
              SELECT deployment_id, endpoint, idempotency_key FROM idempotency
              WHERE created_at_us <= $1 ORDER BY created_at_us LIMIT $2
@@ -168,7 +168,7 @@ async fn insert(
     key_id: Option<KeyId>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let inserted = sqlx::query(
+    let inserted = sql(
         "INSERT INTO idempotency (deployment_id, endpoint, idempotency_key, fingerprint, status, body, key_id,
                                   created_at_us)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

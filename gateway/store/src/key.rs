@@ -6,11 +6,11 @@
 use crate::change_log::Event;
 use crate::entity::{App, Key, NewKey};
 use crate::idempotency::{self, Once};
-use crate::sqlite::{Connection, Row};
+use crate::database::Connection;
+use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, app, column, new_id, scheme};
 use jiff::Timestamp;
 use portcullis_verify::{AppId, DeploymentId, KeyHash, KeyId};
-use sqlx::Row as _;
 
 pub(crate) const MISSING: StoreError = StoreError::NotFound { what: "key" };
 
@@ -84,7 +84,7 @@ impl Store {
             None => None,
         };
         let id = KeyId(new_id::take(write.connection(), now).await?);
-        sqlx::query(
+        sql(
             "INSERT INTO keys (id, hash, lineage_id, deployment_id, app_id, name, key_prefix, key_suffix, permissions,
                                metadata, owner, owner_user_id, environment, scheme_id, expires_at_us, created_at_us,
                                updated_at_us)
@@ -127,7 +127,7 @@ impl Store {
     ) -> Result<Vec<Key>, StoreError> {
         let mut reader = self.reader().await?;
         let app = app::require_live(&mut reader, deployment_id, app_slug).await?;
-        let rows = sqlx::query(select!(
+        let rows = sql(select!(
             "WHERE k.app_id = $1
                AND ($2 OR ((k.revoked_at_us IS NULL OR k.revoked_at_us > $3)
                        AND (k.expires_at_us IS NULL OR k.expires_at_us > $3)))
@@ -136,7 +136,7 @@ impl Store {
         .bind(app.id.0)
         .bind(include_inactive)
         .bind(now.as_microsecond())
-        .fetch_all(&mut *reader)
+        .fetch_all(&mut reader)
         .await?;
         rows.iter().map(key).collect()
     }
@@ -146,7 +146,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn get_key(&self, deployment_id: DeploymentId, id: KeyId) -> Result<Key, StoreError> {
-        require(&mut *self.reader().await?, deployment_id, id).await
+        require(&mut self.reader().await?, deployment_id, id).await
     }
 
     /// Revokes a key from `now` on, also one in the grace period of its rotation. With `app_slug` it must be a key of
@@ -166,7 +166,7 @@ impl Store {
         let hash = unrevoked(write.connection(), deployment_id, app_slug, id, now)
             .await?
             .hash;
-        sqlx::query(
+        sql(
             "UPDATE keys SET revoked_at_us = $1, updated_at_us = $1, revoked_reason = COALESCE($2, revoked_reason)
              WHERE id = $3",
         )
@@ -197,7 +197,7 @@ pub(crate) async fn unrevoked(
     id: KeyId,
     now: Timestamp,
 ) -> Result<Unrevoked, StoreError> {
-    let row = sqlx::query(
+    let row = sql(
         "SELECT k.hash, k.rotated_to, k.expires_at_us, a.deleted_at_us IS NOT NULL AS app_is_deleted,
                 a.key_prefix AS app_key_prefix
          FROM keys AS k JOIN apps AS a ON a.id = k.app_id
@@ -216,7 +216,7 @@ pub(crate) async fn unrevoked(
         hash: column::key_hash(row.try_get("hash")?)?,
         app_is_deleted: row.try_get("app_is_deleted")?,
         app_key_prefix: row.try_get("app_key_prefix")?,
-        rotated_to: row.try_get::<Option<i64>, _>("rotated_to")?.map(KeyId),
+        rotated_to: row.try_get::<Option<i64>>("rotated_to")?.map(KeyId),
         expires_at_us: row.try_get("expires_at_us")?,
     })
 }
@@ -227,7 +227,7 @@ pub(crate) async fn require(
     deployment_id: DeploymentId,
     id: KeyId,
 ) -> Result<Key, StoreError> {
-    let row = sqlx::query(select!("WHERE k.id = $1 AND k.deployment_id = $2"))
+    let row = sql(select!("WHERE k.id = $1 AND k.deployment_id = $2"))
         .bind(id.0)
         .bind(deployment_id.0)
         .fetch_optional(connection)
@@ -266,8 +266,8 @@ fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
         id: KeyId(row.try_get("id")?),
         lineage_id: KeyId(row.try_get("lineage_id")?),
-        rotated_from: row.try_get::<Option<i64>, _>("rotated_from")?.map(KeyId),
-        rotated_to: row.try_get::<Option<i64>, _>("rotated_to")?.map(KeyId),
+        rotated_from: row.try_get::<Option<i64>>("rotated_from")?.map(KeyId),
+        rotated_to: row.try_get::<Option<i64>>("rotated_to")?.map(KeyId),
         deployment_id: DeploymentId(row.try_get("deployment_id")?),
         app_id: AppId(row.try_get("app_id")?),
         app_slug: row.try_get("app_slug")?,

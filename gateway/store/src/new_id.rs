@@ -4,7 +4,8 @@
 //! second time; these do neither. Order by id is order of creation. Callers are the `create_*` calls.
 
 use crate::StoreError;
-use crate::sqlite::Connection;
+use crate::database::Connection;
+use crate::sql::sql;
 use jiff::Timestamp;
 
 const RANDOM_BITS: u32 = 22;
@@ -17,13 +18,13 @@ const START_MS: i64 = 1_735_689_600_000;
 pub(crate) async fn take(connection: &mut Connection, now: Timestamp) -> Result<i64, StoreError> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(StoreError::unavailable)?;
-    let id = sqlx::query_scalar(
+    let row = sql(
         "UPDATE id_head SET last_id = CASE WHEN last_id < $1 THEN $1 ELSE last_id + 1 END RETURNING last_id",
     )
     .bind(timed(now, u32::from_le_bytes(random)))
     .fetch_one(connection)
     .await?;
-    Ok(id)
+    Ok(row.try_get("last_id")?)
 }
 
 fn timed(now: Timestamp, random: u32) -> i64 {

@@ -5,6 +5,7 @@
 
 use crate::change_log::Event;
 use crate::entity::{Key, NewSecret};
+use crate::sql::sql;
 use crate::{Committed, Store, StoreError, key, new_id};
 use jiff::Timestamp;
 use portcullis_verify::{DeploymentId, KeyId};
@@ -53,7 +54,7 @@ impl Store {
         key::require_prefix(&old.app_key_prefix, &new.key_prefix)?;
 
         let new_id = KeyId(new_id::take(write.connection(), self.now()?).await?);
-        sqlx::query(
+        sql(
             "INSERT INTO keys (id, hash, lineage_id, rotated_from, deployment_id, app_id, name, key_prefix, key_suffix,
                                permissions, metadata, owner, owner_user_id, environment, scheme_id, expires_at_us,
                                created_at_us, updated_at_us)
@@ -69,7 +70,7 @@ impl Store {
         .bind(id.0)
         .execute(write.connection())
         .await?;
-        sqlx::query(
+        sql(
             "UPDATE keys SET rotated_to = $1, revoked_at_us = $2, revoked_reason = $3, updated_at_us = $4
              WHERE id = $5",
         )

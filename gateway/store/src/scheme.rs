@@ -5,10 +5,10 @@
 use crate::change_log::Event;
 use crate::entity::{NewScheme, Scheme, SchemePatch, SchemeRef};
 use crate::error::duplicate;
-use crate::sqlite::{Connection, Row};
+use crate::database::Connection;
+use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, deployment, new_id};
 use portcullis_verify::{DeploymentId, SchemeId};
-use sqlx::Row as _;
 
 const MISSING: StoreError = StoreError::NotFound {
     what: "rate-limit scheme",
@@ -39,7 +39,7 @@ impl Store {
         deployment::require(write.connection(), deployment_id).await?;
         let now = self.now()?;
         let id = new_id::take(write.connection(), now).await?;
-        sqlx::query(
+        sql(
             "INSERT INTO schemes (id, deployment_id, slug, name, description, rules, created_at_us, updated_at_us)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
         )
@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn get_scheme(&self, deployment_id: DeploymentId, slug: &str) -> Result<Scheme, StoreError> {
-        require(&mut *self.reader().await?, deployment_id, slug).await
+        require(&mut self.reader().await?, deployment_id, slug).await
     }
 
     /// All schemes of a deployment, oldest first.
@@ -72,9 +72,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_schemes(&self, deployment_id: DeploymentId) -> Result<Vec<Scheme>, StoreError> {
-        let rows = sqlx::query(select!("WHERE deployment_id = $1 ORDER BY id"))
+        let rows = sql(select!("WHERE deployment_id = $1 ORDER BY id"))
             .bind(deployment_id.0)
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter().map(scheme).collect()
     }
@@ -92,7 +92,7 @@ impl Store {
         let mut write = self.begin().await?;
         let was = require(write.connection(), deployment_id, slug).await?;
         let rules = patch.rules.unwrap_or(was.rules);
-        sqlx::query("UPDATE schemes SET name = $1, description = $2, rules = $3, updated_at_us = $4 WHERE id = $5")
+        sql("UPDATE schemes SET name = $1, description = $2, rules = $3, updated_at_us = $4 WHERE id = $5")
             .bind(patch.name.unwrap_or(was.name))
             .bind(patch.description.unwrap_or(was.description))
             .bind(column::to_json(&rules)?)
@@ -125,7 +125,7 @@ impl Store {
             "UPDATE keys SET scheme_id = NULL WHERE scheme_id = $1",
             "DELETE FROM schemes WHERE id = $1",
         ] {
-            sqlx::query(statement).bind(id.0).execute(write.connection()).await?;
+            sql(statement).bind(id.0).execute(write.connection()).await?;
         }
         write.commit(deployment_id, &[Event::SchemeChanged(id)], ()).await
     }
@@ -159,7 +159,7 @@ pub(crate) fn joined(row: &Row) -> Result<Option<SchemeRef>, StoreError> {
 }
 
 async fn require(connection: &mut Connection, deployment_id: DeploymentId, slug: &str) -> Result<Scheme, StoreError> {
-    let row = sqlx::query(select!("WHERE deployment_id = $1 AND slug = $2"))
+    let row = sql(select!("WHERE deployment_id = $1 AND slug = $2"))
         .bind(deployment_id.0)
         .bind(slug)
         .fetch_optional(connection)
@@ -169,15 +169,14 @@ async fn require(connection: &mut Connection, deployment_id: DeploymentId, slug:
 
 /// Names the first few apps and keys that a scheme limits, or answers `None`.
 async fn users(connection: &mut Connection, id: SchemeId, now_us: i64) -> Result<Option<String>, StoreError> {
-    let apps: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT slug, COUNT(*) OVER () FROM apps WHERE scheme_id = $1 AND deleted_at_us IS NULL ORDER BY id LIMIT $2",
-    )
+    let apps = sql("SELECT slug, COUNT(*) OVER () AS total FROM apps
+         WHERE scheme_id = $1 AND deleted_at_us IS NULL ORDER BY id LIMIT $2")
     .bind(id.0)
     .bind(USERS_NAMED_MAX)
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-    let keys: Vec<(i64, String, i64)> = sqlx::query_as(
-        "SELECT k.id, a.slug, COUNT(*) OVER ()
+    let keys = sql(
+        "SELECT k.id, a.slug, COUNT(*) OVER () AS total
          FROM keys AS k JOIN apps AS a ON a.id = k.app_id
          WHERE k.scheme_id = $1 AND (k.revoked_at_us IS NULL OR k.revoked_at_us > $2) AND a.deleted_at_us IS NULL
          ORDER BY k.id LIMIT $3",
@@ -187,15 +186,21 @@ async fn users(connection: &mut Connection, id: SchemeId, now_us: i64) -> Result
     .bind(USERS_NAMED_MAX)
     .fetch_all(connection)
     .await?;
-    let mut named: Vec<String> = apps.iter().map(|(slug, _)| format!("the app `{slug}`")).collect();
-    named.extend(
-        keys.iter()
-            .map(|(id, app, _)| format!("the key {id} of the app `{app}`")),
-    );
+    let mut named = vec![];
+    for app in &apps {
+        named.push(format!("the app `{}`", app.try_get::<&str>("slug")?));
+    }
+    for key in &keys {
+        let (id, app): (i64, &str) = (key.try_get("id")?, key.try_get("slug")?);
+        named.push(format!("the key {id} of the app `{app}`"));
+    }
     if named.is_empty() {
         return Ok(None);
     }
-    let total = apps.first().map_or(0, |app| app.1) + keys.first().map_or(0, |key| key.2);
+    let mut total = 0_i64;
+    for row in apps.first().into_iter().chain(keys.first()) {
+        total += row.try_get::<i64>("total")?;
+    }
     let unnamed = total - i64::try_from(named.len()).unwrap_or(total);
     let more = if unnamed > 0 {
         format!(" and {unnamed} more")

@@ -1,23 +1,18 @@
 //! What is particular to SQLite: the file, its pragmas, its locks, its migrations.
 //!
 //! Knows no entity. Durability: WAL with `synchronous = FULL` syncs the log on every commit, so that what was answered
-//! survives `kill -9` and power loss alike. Only [`crate::Store`] and its write path call this.
+//! survives `kill -9` and power loss alike. Only [`crate::database`] calls this.
 
 use crate::StoreError;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, SqlSafeStr as _, Sqlite, SqliteConnection, SqlitePool};
+use crate::migration::migration;
+use crate::sql::{self, Row, Value};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, SqlStr, Sqlite, SqliteConnection, SqlitePool};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// One connection, or a transaction on it.
-pub(crate) type Connection = SqliteConnection;
-/// A row of an answer.
-pub(crate) type Row = sqlx::sqlite::SqliteRow;
-/// A write transaction that owns its connection.
-pub(crate) type Transaction = sqlx::Transaction<'static, Sqlite>;
-/// A connection that only reads.
-pub(crate) type Reader = sqlx::pool::PoolConnection<Sqlite>;
 
 /// How long a statement waits for another process's lock, and a call for a free connection.
 const WAIT: Duration = Duration::from_secs(5);
@@ -87,19 +82,56 @@ impl Database {
 
     /// Starts a write transaction, which holds the file's write lock from here on: it never has to give up half-way
     /// because another one came first.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub(crate) async fn begin_write(&self) -> Result<Session, StoreError> {
+        Ok(Session::Writer(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
     /// A connection that sees everything committed before its next statement.
-    pub(crate) async fn reader(&self) -> Result<Reader, StoreError> {
-        Ok(self.readers.acquire().await?)
+    pub(crate) async fn reader(&self) -> Result<Session, StoreError> {
+        Ok(Session::Reader(self.readers.acquire().await?))
     }
 
     /// Waits for running calls and closes the file.
     pub(crate) async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
+    }
+}
+
+/// A connection in use.
+pub(crate) enum Session {
+    /// One that only reads.
+    Reader(sqlx::pool::PoolConnection<Sqlite>),
+    /// A write transaction that owns its connection.
+    Writer(sqlx::Transaction<'static, Sqlite>),
+}
+
+impl Session {
+    /// Commits what was written.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Session::Reader(_) => Ok(()),
+            Session::Writer(transaction) => Ok(transaction.commit().await?),
+        }
+    }
+
+    pub(crate) async fn execute(&mut self, text: SqlStr, values: &[Value]) -> Result<u64, sqlx::Error> {
+        let arguments: SqliteArguments = sql::arguments(values)?;
+        let done = sqlx::query_with(text, arguments).execute(self.raw()).await?;
+        Ok(done.rows_affected())
+    }
+
+    pub(crate) async fn fetch_all(&mut self, text: SqlStr, values: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        let arguments: SqliteArguments = sql::arguments(values)?;
+        let rows = sqlx::query_with(text, arguments).fetch_all(self.raw()).await?;
+        Ok(rows.into_iter().map(Row::Sqlite).collect())
+    }
+
+    fn raw(&mut self) -> &mut SqliteConnection {
+        match self {
+            Session::Reader(connection) => connection,
+            Session::Writer(transaction) => transaction,
+        }
     }
 }
 
@@ -154,27 +186,20 @@ fn is_busy(error: &sqlx::Error) -> bool {
 /// Applies what is missing in one transaction under the write lock, so that of two processes that start together one
 /// waits and then finds nothing to do.
 async fn migrate(writer: &SqlitePool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let migrator = Migrator::with_migrations(vec![migration(
-        1,
-        "initial",
-        include_str!("../migrations/sqlite/0001_initial.sql"),
-    )]);
+    let migrator = Migrator::with_migrations(vec![
+        migration(1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+        migration(
+            2,
+            "two planes",
+            include_str!("../migrations/sqlite/0002_two_planes.sql"),
+        ),
+    ]);
     let mut connection = writer.acquire().await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     // `run` does the same, but its future cannot move between threads; see the comment on `run_direct` in sqlx.
     migrator.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-fn migration(version: i64, description: &'static str, sql: &'static str) -> Migration {
-    Migration::new(
-        version,
-        description.into(),
-        MigrationType::Simple,
-        sql.into_sql_str(),
-        false,
-    )
 }
 
 #[cfg(test)]
@@ -190,7 +215,7 @@ mod tests {
             .unwrap();
         let mut writer = database.begin_write().await.unwrap();
         let mut reader = database.reader().await.unwrap();
-        for connection in [&mut *writer, &mut *reader] {
+        for connection in [writer.raw(), reader.raw()] {
             let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
                 .fetch_one(&mut *connection)
                 .await
@@ -206,7 +231,7 @@ mod tests {
             assert_eq!((journal.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
         }
         let refusal = sqlx::query("DELETE FROM deployments")
-            .execute(&mut *reader)
+            .execute(reader.raw())
             .await
             .unwrap_err();
         assert!(refusal.to_string().contains("readonly"), "{refusal}");

@@ -3,7 +3,7 @@
 //! Knows how to begin a read and a write, and nothing of any entity: what can be read and written is in the file of
 //! each entity. The server opens it; the control API and, through `KeySource`, the verifier call it.
 
-use crate::sqlite::{Database, Reader};
+use crate::database::{Connection, Database};
 use crate::write::Write;
 use crate::{StoreError, change_log, column};
 use jiff::Timestamp;
@@ -49,11 +49,13 @@ impl Store {
     /// otherwise, also when a newer version of Portcullis wrote the file.
     pub async fn open(url: &str, clock: Clock) -> Result<Store, StoreError> {
         let database = Database::open(url).await?;
-        let head = change_log::head(&mut *database.reader().await?).await?;
+        let head = change_log::head(&mut database.reader().await?).await?;
+        let committed = watch::Sender::new(head.revision);
+        database.listen(committed.clone());
         Ok(Store(Arc::new(Shared {
             database,
             clock,
-            committed: watch::Sender::new(head.revision),
+            committed,
         })))
     }
 
@@ -70,7 +72,7 @@ impl Store {
     }
 
     /// A connection that only reads.
-    pub(crate) async fn reader(&self) -> Result<Reader, StoreError> {
+    pub(crate) async fn reader(&self) -> Result<Connection, StoreError> {
         self.0.database.reader().await
     }
 

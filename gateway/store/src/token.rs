@@ -6,48 +6,52 @@
 use crate::change_log::Event;
 use crate::entity::{Deployment, Token, TokenKind};
 use crate::error::duplicate;
-use crate::sqlite::Row;
+use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, deployment, new_id};
 use portcullis_verify::DeploymentId;
-use sqlx::Row as _;
 
 const MISSING: StoreError = StoreError::NotFound { what: "token" };
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, deployment_id, kind, name, created_at_us, revoked_at_us FROM tokens ",
+            "SELECT id, deployment_id, kind, name, apps, created_at_us, revoked_at_us FROM tokens ",
             $rest
         )
     };
 }
 
 impl Store {
-    /// Stores a new token.
+    /// Stores a new token. A gateway token may be kept to the apps with the slugs `apps`, which need not exist yet; with none it
+    /// opens all of the deployment.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] without such a deployment, [`StoreError::Duplicate`] if the token was ever stored
-    /// before (also a revoked one), [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`] without such a deployment, [`StoreError::Invalid`] for apps of a management token or an empty
+    /// slug, [`StoreError::Duplicate`] if the token was ever stored before (also a revoked one),
+    /// [`StoreError::Unavailable`].
     pub async fn create_token(
         &self,
         deployment_id: DeploymentId,
         kind: TokenKind,
         name: &str,
+        apps: &[String],
         token_hash: [u8; 32],
     ) -> Result<Committed<Token>, StoreError> {
+        let apps = scope(kind, apps)?;
         let mut write = self.begin().await?;
         deployment::require(write.connection(), deployment_id).await?;
         let now = self.now()?;
         let id = new_id::take(write.connection(), now).await?;
-        let row = sqlx::query(
-            "INSERT INTO tokens (id, deployment_id, kind, name, token_hash, created_at_us)
-             VALUES ($1, $2, $3, $4, $5, $6)
-             RETURNING id, deployment_id, kind, name, created_at_us, revoked_at_us",
+        let row = sql(
+            "INSERT INTO tokens (id, deployment_id, kind, name, apps, token_hash, created_at_us)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             RETURNING id, deployment_id, kind, name, apps, created_at_us, revoked_at_us",
         )
         .bind(id)
         .bind(deployment_id.0)
         .bind(kind_name(kind))
         .bind(name)
+        .bind(column::to_json(&apps)?)
         .bind(&token_hash[..])
         .bind(now.as_microsecond())
         .fetch_one(write.connection())
@@ -64,9 +68,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_tokens(&self, deployment_id: DeploymentId) -> Result<Vec<Token>, StoreError> {
-        let rows = sqlx::query(select!("WHERE deployment_id = $1 ORDER BY id"))
+        let rows = sql(select!("WHERE deployment_id = $1 ORDER BY id"))
             .bind(deployment_id.0)
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter().map(token).collect()
     }
@@ -77,9 +81,9 @@ impl Store {
     /// [`StoreError::NotFound`] if there is none or it is revoked already, [`StoreError::Unavailable`].
     pub async fn revoke_token(&self, deployment_id: DeploymentId, id: i64) -> Result<Committed<Token>, StoreError> {
         let mut write = self.begin().await?;
-        let row = sqlx::query(
+        let row = sql(
             "UPDATE tokens SET revoked_at_us = $1 WHERE id = $2 AND deployment_id = $3 AND revoked_at_us IS NULL
-             RETURNING id, deployment_id, kind, name, created_at_us, revoked_at_us",
+             RETURNING id, deployment_id, kind, name, apps, created_at_us, revoked_at_us",
         )
         .bind(self.now()?.as_microsecond())
         .bind(id)
@@ -100,10 +104,10 @@ impl Store {
         token_hash: [u8; 32],
     ) -> Result<Option<(Token, Deployment)>, StoreError> {
         let mut reader = self.reader().await?;
-        let row = sqlx::query(select!("WHERE token_hash = $1 AND kind = $2 AND revoked_at_us IS NULL"))
+        let row = sql(select!("WHERE token_hash = $1 AND kind = $2 AND revoked_at_us IS NULL"))
             .bind(&token_hash[..])
             .bind(kind_name(kind))
-            .fetch_optional(&mut *reader)
+            .fetch_optional(&mut reader)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let token = token(&row)?;
@@ -118,12 +122,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn count_tokens(&self, kind: TokenKind) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE kind = $1")
+        let row = sql("SELECT COUNT(*) AS tokens FROM tokens WHERE kind = $1")
             .bind(kind_name(kind))
-            .fetch_one(&mut *self.reader().await?)
+            .fetch_one(&mut self.reader().await?)
             .await?;
-        Ok(count)
+        Ok(row.try_get("tokens")?)
     }
+}
+
+/// The slugs of a scope in the one order they are stored in.
+fn scope(kind: TokenKind, apps: &[String]) -> Result<Vec<&str>, StoreError> {
+    if kind == TokenKind::Management && !apps.is_empty() {
+        return Err(StoreError::invalid("apps: only a gateway token can be kept to some apps"));
+    }
+    if apps.iter().any(String::is_empty) {
+        return Err(StoreError::invalid("apps: a slug is not empty"));
+    }
+    let mut slugs: Vec<&str> = apps.iter().map(String::as_str).collect();
+    slugs.sort_unstable();
+    slugs.dedup();
+    Ok(slugs)
 }
 
 fn kind_name(kind: TokenKind) -> &'static str {
@@ -147,6 +165,7 @@ fn token(row: &Row) -> Result<Token, StoreError> {
             }
         },
         name: row.try_get("name")?,
+        apps: column::from_json(row.try_get("apps")?)?,
         created_at: column::timestamp(row.try_get("created_at_us")?)?,
         revoked_at: column::optional_timestamp(row.try_get("revoked_at_us")?)?,
     })

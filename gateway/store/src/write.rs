@@ -4,7 +4,7 @@
 //! writers lock, so that commit order is revision order without gaps.
 
 use crate::change_log::{self, Event};
-use crate::sqlite::{Connection, Transaction};
+use crate::database::Connection;
 use crate::{Committed, StoreError};
 use portcullis_verify::DeploymentId;
 use tokio::sync::watch;
@@ -12,12 +12,12 @@ use tokio::sync::watch;
 /// A mutation under way. Dropping it rolls it back.
 #[must_use]
 pub(crate) struct Write {
-    transaction: Transaction,
+    transaction: Connection,
     committed: watch::Sender<u64>,
 }
 
 impl Write {
-    pub(crate) fn new(transaction: Transaction, committed: watch::Sender<u64>) -> Write {
+    pub(crate) fn new(transaction: Connection, committed: watch::Sender<u64>) -> Write {
         Write { transaction, committed }
     }
 
@@ -38,7 +38,7 @@ impl Write {
         let Write { transaction, committed } = self;
         // On a task of its own: a caller who hangs up now must not keep the tailer from hearing of the commit.
         let outcome = tokio::spawn(async move {
-            let outcome = transaction.commit().await;
+            let outcome = transaction.commit(version.revision).await;
             committed.send_modify(|last| {
                 if outcome.is_ok() {
                     *last = version.revision.max(*last);

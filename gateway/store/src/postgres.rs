@@ -1,0 +1,77 @@
+//! What is particular to PostgreSQL: the server, its sessions, its locks, its migrations.
+//!
+//! Knows no entity. Writers of all processes queue for one row, so that ids and revisions rise in commit order, as they
+//! do in one SQLite file. Only [`crate::database`] calls this.
+
+mod listener;
+mod pool;
+mod schema;
+mod server;
+mod session;
+
+pub(crate) use server::is_url;
+pub(crate) use session::Session;
+
+use crate::StoreError;
+use listener::Listener;
+use pool::Pool;
+use server::Server;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
+
+/// How many statements of one process may read at the same time.
+const READERS: u32 = 8;
+/// Begins a write and takes the lock for which all writers queue. Each later statement sees what was committed before
+/// the lock was had.
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT 1 FROM log_head FOR UPDATE";
+
+/// A server's database. One process holds at most ten connections to it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    server: Arc<Server>,
+    /// One connection: writers of this process queue here, in order of arrival, instead of on the server's lock.
+    writer: Pool,
+    readers: Pool,
+    listener: OnceLock<Listener>,
+}
+
+impl Database {
+    /// Connects to the server of `postgres://…` and brings the schema up to date.
+    pub(crate) async fn open(url: &str) -> Result<Database, StoreError> {
+        let server = Arc::new(Server::of_url(url)?);
+        schema::migrate(&server).await?;
+        Ok(Database {
+            writer: Pool::new(Arc::clone(&server), 1),
+            readers: Pool::new(Arc::clone(&server), READERS),
+            server,
+            listener: OnceLock::new(),
+        })
+    }
+
+    /// Raises `committed` to what any process commits, until this is dropped.
+    pub(crate) fn listen(&self, committed: watch::Sender<u64>) {
+        self.listener
+            .get_or_init(|| Listener::start(Arc::clone(&self.server), committed));
+    }
+
+    /// Starts a write transaction, which holds the one lock of all writers from here on.
+    pub(crate) async fn begin_write(&self) -> Result<Session, StoreError> {
+        let mut session = self.writer.acquire().await?;
+        session.begin(BEGIN_WRITE).await?;
+        Ok(session)
+    }
+
+    /// A connection that sees everything committed before its next statement.
+    pub(crate) async fn reader(&self) -> Result<Session, StoreError> {
+        self.readers.acquire().await
+    }
+
+    /// Waits for running calls and disconnects.
+    pub(crate) async fn close(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener.stop();
+        }
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}

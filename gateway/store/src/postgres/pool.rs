@@ -1,0 +1,94 @@
+//! A bounded set of connections to one server, lent out as sessions.
+//!
+//! Never waits for a connection that is given back, and never without a bound: sqlx's own pool tests what comes back
+//! with a ping, and a peer that vanished would keep the place for as long as the kernel resends. Only
+//! [`super::Database`] lends from it.
+
+use super::server::{Server, WAIT};
+use super::session::Session;
+use crate::StoreError;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Clones share it.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    server: Arc<Server>,
+    places: Arc<Semaphore>,
+    size: u32,
+    /// Those that nobody uses; the one used last is lent first.
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl Pool {
+    /// An empty pool; it connects when it is asked.
+    pub(super) fn new(server: Arc<Server>, size: u32) -> Pool {
+        Pool(Arc::new(Shared {
+            server,
+            places: Arc::new(Semaphore::new(size as usize)),
+            size,
+            idle: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// A connection, within [`WAIT`]; who comes first is served first.
+    pub(super) async fn acquire(&self) -> Result<Session, StoreError> {
+        let lend = async {
+            let place = Arc::clone(&self.0.places).acquire_owned().await;
+            let place = place.map_err(|_| self.0.server.lost("the store is closed"))?;
+            let idle = self.idle(|idle| idle.pop());
+            Ok(match idle {
+                Some(connection) => Session::reused(connection, self.clone(), place),
+                None => Session::new(self.connect().await?, self.clone(), place),
+            })
+        };
+        timeout(WAIT, lend)
+            .await
+            .unwrap_or_else(|_| Err(self.0.server.lost("no connection came free")))
+    }
+
+    /// A new connection for a place that is held already.
+    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+        self.0.server.connect().await
+    }
+
+    /// Takes back a connection on which nothing is under way.
+    pub(super) fn give_back(&self, connection: PgConnection, place: OwnedSemaphorePermit) {
+        if !self.0.places.is_closed() {
+            self.idle(|idle| idle.push(connection));
+        }
+        drop(place);
+    }
+
+    /// Lets go of all unused connections: one of them turned out to be dead, and the others are as old.
+    pub(super) fn forget_idle(&self) {
+        drop(self.idle(std::mem::take));
+    }
+
+    /// Waits for those who have a connection, though not for ever, and disconnects.
+    pub(super) async fn close(&self) {
+        let all = timeout(WAIT, self.0.places.acquire_many(self.0.size)).await;
+        self.0.places.close();
+        for connection in self.idle(std::mem::take) {
+            // A polite goodbye only.
+            drop(timeout(WAIT, connection.close()).await);
+        }
+        drop(all);
+    }
+
+    fn idle<T>(&self, act: impl FnOnce(&mut Vec<PgConnection>) -> T) -> T {
+        act(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("size", &self.0.size).finish_non_exhaustive()
+    }
+}

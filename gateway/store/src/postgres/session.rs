@@ -1,0 +1,181 @@
+//! One lent connection: runs statements with a bound on each, and knows whether it can be lent again.
+//!
+//! A connection on which a call failed half-way, timed out or was abandoned is closed, never reused. Only
+//! [`crate::database`] and the files beside this one call it.
+
+use super::pool::Pool;
+use super::server::{ANSWER_WAIT, WAIT};
+use crate::StoreError;
+use crate::sql::{self, Row, Value};
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgRow, PgSeverity};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+use std::io;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+/// The channel on which commits are told.
+pub(super) const CHANNEL: &str = "portcullis_committed";
+
+/// A connection in use.
+pub(crate) struct Session {
+    /// `None` only on the way out.
+    lent: Option<(PgConnection, OwnedSemaphorePermit)>,
+    pool: Pool,
+    /// It was used before, and not yet since it was lent: it may have died meanwhile.
+    is_untried: bool,
+    /// Nothing is under way on it.
+    is_quiet: bool,
+    /// A write transaction is open on it.
+    is_writing: bool,
+}
+
+impl Session {
+    /// One that has just connected.
+    pub(super) fn new(connection: PgConnection, pool: Pool, place: OwnedSemaphorePermit) -> Session {
+        Session {
+            lent: Some((connection, place)),
+            pool,
+            is_untried: false,
+            is_quiet: true,
+            is_writing: false,
+        }
+    }
+
+    /// One that was used before.
+    pub(super) fn reused(connection: PgConnection, pool: Pool, place: OwnedSemaphorePermit) -> Session {
+        let mut session = Session::new(connection, pool, place);
+        session.is_untried = true;
+        session
+    }
+
+    /// Opens a write transaction with `text`.
+    pub(super) async fn begin(&mut self, text: &'static str) -> Result<(), StoreError> {
+        self.is_writing = true;
+        self.call(Call::Simple(text.into_sql_str())).await?;
+        Ok(())
+    }
+
+    /// Commits the write transaction and tells every process that listens.
+    pub(crate) async fn commit(mut self, revision: u64) -> Result<(), StoreError> {
+        // If the first statement fails, the second is not run: a transaction that failed is not taken for committed.
+        let text = format!("SELECT pg_notify('{CHANNEL}', '{revision}'); COMMIT");
+        self.call(Call::Simple(AssertSqlSafe(text).into_sql_str())).await?;
+        self.is_writing = false;
+        Ok(())
+    }
+
+    pub(crate) async fn execute(&mut self, text: SqlStr, values: &[Value]) -> Result<u64, sqlx::Error> {
+        Ok(self.call(Call::Execute(text, values)).await?.rows_written)
+    }
+
+    pub(crate) async fn fetch_all(&mut self, text: SqlStr, values: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        let rows = self.call(Call::Fetch(text, values)).await?.rows;
+        Ok(rows.into_iter().map(Row::Postgres).collect())
+    }
+
+    /// Runs a call within [`ANSWER_WAIT`]. What finds its connection dead before it was used once runs again on a new
+    /// one: nothing can have come of it.
+    async fn call(&mut self, call: Call<'_>) -> Result<Answer, sqlx::Error> {
+        let was_untried = std::mem::take(&mut self.is_untried);
+        let outcome = self.attempt(&call).await;
+        let is_dead = match &outcome {
+            Err(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::TimedOut,
+            Err(error) => was_ended(error),
+            Ok(_) => false,
+        };
+        if !is_dead {
+            return outcome;
+        }
+        self.pool.forget_idle();
+        let Some((connection, _)) = &mut self.lent else { return outcome };
+        if !was_untried {
+            return outcome;
+        }
+        *connection = self.pool.connect().await.map_err(io::Error::other)?;
+        self.attempt(&call).await
+    }
+
+    async fn attempt(&mut self, call: &Call<'_>) -> Result<Answer, sqlx::Error> {
+        let Some((connection, _)) = &mut self.lent else {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        };
+        self.is_quiet = false;
+        let outcome = match timeout(ANSWER_WAIT, call.run(connection)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not answer").into()),
+        };
+        self.is_quiet = match &outcome {
+            Ok(_) => true,
+            Err(error) => matches!(error, sqlx::Error::Database(_)) && !was_ended(error),
+        };
+        outcome
+    }
+}
+
+/// What a session is asked to run.
+enum Call<'c> {
+    /// Statements without values, in one message.
+    Simple(SqlStr),
+    /// A prepared statement, for what it writes.
+    Execute(SqlStr, &'c [Value]),
+    /// A prepared statement, for its rows.
+    Fetch(SqlStr, &'c [Value]),
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Answer {
+    rows: Vec<PgRow>,
+    rows_written: u64,
+}
+
+impl Call<'_> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
+        let mut answer = Answer::default();
+        match self {
+            Call::Simple(text) => {
+                sqlx::raw_sql(text.clone()).execute(connection).await?;
+            }
+            Call::Execute(text, values) => {
+                let query = sqlx::query_with(text.clone(), sql::arguments::<PgArguments>(values)?);
+                answer.rows_written = query.execute(connection).await?.rows_affected();
+            }
+            Call::Fetch(text, values) => {
+                let query = sqlx::query_with(text.clone(), sql::arguments::<PgArguments>(values)?);
+                answer.rows = query.fetch_all(connection).await?;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some((mut connection, place)) = self.lent.take() else { return };
+        let pool = self.pool.clone();
+        if !self.is_quiet {
+            // Dropped, the socket closes, and the server rolls back.
+            return;
+        }
+        if !self.is_writing {
+            return pool.give_back(connection, place);
+        }
+        // The next writer waits until this is through, or else would find the lock taken.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
+                if let Ok(Ok(_)) = timeout(WAIT, rollback).await {
+                    pool.give_back(connection, place);
+                }
+            });
+        }
+    }
+}
+
+/// Whether the server ended the connection with this error, as it does when it is shut down; after others it goes on.
+fn was_ended(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
