@@ -15,6 +15,8 @@ use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// As long as a gateway may trust what it holds: whoever waits for all of them asked for it.
+const FLEET_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Far above any list of ours: a bound, so that a wrong address cannot fill the memory.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -41,6 +43,9 @@ impl Answer {
         json_text::indented(&self.text)
     }
 }
+
+/// Asks the API to answer only when every gateway enforces a change. Waits for as long as that takes.
+pub(crate) const FLEET: (&str, &str) = ("wait", "fleet");
 
 /// The API's error shape.
 #[derive(Default, Deserialize)]
@@ -99,6 +104,9 @@ impl Client {
             url.query_pairs_mut().extend_pairs(query);
         }
         let mut request = self.http.request(method, url);
+        if query.contains(&FLEET) {
+            request = request.timeout(FLEET_TIMEOUT);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

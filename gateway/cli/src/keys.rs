@@ -3,7 +3,7 @@
 //! A secret is in one answer and printed once: alone on standard output, so that a shell variable can take it.
 
 use crate::argument::{Body, check_key_id, json_object, slug};
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, FLEET};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::instant::{self, exact, exact_and_relative};
@@ -65,6 +65,9 @@ enum KeysCommand {
         /// Why, for those who read it later
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Return only when every gateway enforces it, or has stopped trusting what it holds
+        #[arg(long)]
+        everywhere: bool,
     },
     /// Replace a key by one with a new secret and a new id; prints the secret, this once
     Rotate {
@@ -153,6 +156,15 @@ struct KeyWithSecret {
 #[derive(Deserialize)]
 struct RevokedKey {
     key: Key,
+    /// Gateways that enforce it...
+    #[serde(default)]
+    enforced: u64,
+    /// ...of so many, ...
+    #[serde(default)]
+    gateways: u64,
+    /// ...and those that have not heard of it and will go on serving what they hold.
+    #[serde(default)]
+    unenforced: u64,
 }
 
 impl Keys {
@@ -179,10 +191,16 @@ impl Keys {
                 let answer = client.call(Method::POST, &path, &[], Some(&body)).await?;
                 show_secret(&answer, as_json, surroundings)
             }
-            KeysCommand::Revoke { app, key_id, reason } => {
+            KeysCommand::Revoke {
+                app,
+                key_id,
+                reason,
+                everywhere,
+            } => {
                 let body = Body::default().with("reason", reason).into_json();
                 let path = ["apps", &app, "keys", &key_id, "revoke"];
-                let answer = client.call(Method::POST, &path, &[], Some(&body)).await?;
+                let query: &[(&str, &str)] = if everywhere { &[FLEET] } else { &[] };
+                let answer = client.call(Method::POST, &path, query, Some(&body)).await?;
                 show_revoked(&answer, as_json, surroundings)
             }
             KeysCommand::List { app, all } => list(&client, &app, all, as_json, surroundings).await,
@@ -236,11 +254,22 @@ fn show_revoked(answer: &Answer, as_json: bool, surroundings: &mut Surroundings<
         surroundings.print(&answer.indented())?;
         return Ok(0);
     }
-    let RevokedKey { key } = answer.read()?;
+    let revoked: RevokedKey = answer.read()?;
+    let key = &revoked.key;
     let (id, name, app) = (visible(&key.id), visible(&key.name), visible(&key.app_slug));
-    surroundings.print(&format!(
-        "The key {id} ({name}) of {app} is revoked; it is refused from now on."
-    ))?;
+    let RevokedKey { enforced, gateways, .. } = revoked;
+    let by = if enforced == gateways {
+        "it is refused from now on.".to_owned()
+    } else {
+        format!("{enforced} of {gateways} gateways refuse it already; `portcullis gateways` shows the others.")
+    };
+    surroundings.print(&format!("The key {id} ({name}) of {app} is revoked; {by}"))?;
+    if revoked.unenforced > 0 {
+        surroundings.tell(&format!(
+            "{} of them cannot be reached and go on serving what they hold (on_stale = \"serve\"): the key may be let through there",
+            revoked.unenforced
+        ));
+    }
     Ok(0)
 }
 

@@ -1,4 +1,5 @@
-//! The command line that administers a running control API: `apps`, `keys`, `schemes`, `limits`, `verify`, and `check`.
+//! The command line that administers a running control API: `apps`, `keys`, `schemes`, `limits`, `gateways`, `verify`, and
+//! `check`.
 //!
 //! It decides how requests are typed and answers are shown. It knows the control API by HTTP only and keeps nothing.
 //! The `portcullis` binary flattens [`Command`] into its own commands and calls [`run`].
@@ -9,6 +10,7 @@ mod check;
 mod client;
 mod connection;
 mod failure;
+mod gateways;
 mod instant;
 mod json_text;
 mod keys;
@@ -46,6 +48,11 @@ pub enum Command {
     ///
     /// For a key, an app or a client's address: which rule blocks, and when the next request passes.
     Limits(limits::Limits),
+    /// The gateways that follow the control API: version, how far behind, when last seen
+    ///
+    /// A revocation is enforced by a gateway once it has applied it. One that hears nothing stops trusting what it holds after
+    /// its `stale_max`.
+    Gateways(gateways::Gateways),
     /// What a gateway would decide about a key, and the true reason; the key comes from standard input
     ///
     /// Asks the control API; asking charges nothing. A caller of the gateway is only told `key_invalid`; this tells whether
@@ -77,6 +84,7 @@ async fn execute(command: Command, surroundings: &mut Surroundings<'_>) -> u8 {
         Command::Keys(keys) => keys.run(surroundings).await,
         Command::Schemes(schemes) => schemes.run(surroundings).await,
         Command::Limits(limits) => limits.run(surroundings).await,
+        Command::Gateways(gateways) => gateways.run(surroundings).await,
         Command::Verify(verify) => verify.run(surroundings).await,
         Command::Check(check) => check.run(surroundings),
     };

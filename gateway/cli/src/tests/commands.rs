@@ -319,6 +319,66 @@ async fn keys_are_revoked() {
 }
 
 #[tokio::test]
+async fn a_revocation_says_who_enforces_it() {
+    let body = format!(
+        r#"{{"id":"42","is_active":false,"revision":"9","enforced":2,"gateways":3,"unenforced":0,"key":{KEY}}}"#
+    );
+    let line = ["keys", "revoke", "internal-api", "42"];
+    let asked = "POST /api-auth/apps/internal-api/keys/42/revoke {}";
+    let outcome = check(&line, 200, &body, asked).await;
+    assert_eq!(
+        outcome.out,
+        "The key 42 (Acme) of internal-api is revoked; 2 of 3 gateways refuse it already; `portcullis gateways` shows \
+         the others.\n"
+    );
+    let body = body.replace(r#""unenforced":0"#, r#""unenforced":1"#);
+    let line = ["keys", "revoke", "internal-api", "42", "--everywhere"];
+    let asked = "POST /api-auth/apps/internal-api/keys/42/revoke?wait=fleet {}";
+    let outcome = check(&line, 200, &body, asked).await;
+    assert!(
+        outcome.err.contains("1 of them cannot be reached and go on serving"),
+        "{}",
+        outcome.err
+    );
+}
+
+#[tokio::test]
+async fn gateways_are_listed() {
+    let gateway = |name: &str, connected: bool, lag: u64, on_stale: &str| {
+        format!(
+            r#"{{"id":"0123456789abcdef0123456789abcdef","name":"{name}","version":"0.1.0","address":"192.0.2.1","connected":{connected},"applied_revision":7,"lag":{lag},"staleness_ms":212,"stale_max_ms":30000,"on_stale":"{on_stale}","last_seen_at":"2026-11-21T11:00:00Z","token_id":"3","deployment_id":"1"}}"#
+        )
+    };
+    let body = format!(
+        r#"{{"revision":9,"gateways":[{},{},{}]}}"#,
+        gateway("edge-1", true, 0, "refuse"),
+        gateway("edge-2", true, 2, "serve"),
+        gateway("edge-3", false, 1, "refuse")
+    );
+    let outcome = check(&["gateways"], 200, &body, "GET /api-auth/gateways").await;
+    let shown = lines(&outcome.out).join("\n");
+    for part in [
+        "edge-1",
+        "up to date",
+        "2 changes",
+        "ever",
+        "away, 1",
+        "30 s",
+        "01234567",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let none = check(
+        &["gateways"],
+        200,
+        r#"{"revision":9,"gateways":[]}"#,
+        "GET /api-auth/gateways",
+    )
+    .await;
+    assert!(none.err.contains("no gateway follows"), "{}", none.err);
+}
+
+#[tokio::test]
 async fn schemes_take_typed_rules_and_files() {
     let body = r#"{"id":"3","deployment_id":"1","slug":"standard","name":"Standard","description":null,"rules":[{"unit":"minute","duration":1,"max_requests":100,"mode":"per_key","endpoints":["/v1/*"],"priority":1},{"unit":"fortnight","duration":2,"max_requests":5}],"created_at":"2026-11-21T12:00:00Z","updated_at":"2026-11-21T12:00:00Z"}"#;
     let line = [
