@@ -1,0 +1,12 @@
+//! A fleet under faults: a control API and many gateways as real processes, links between them that fail as told, a workload, a
+//! record of all that was called and answered, and the rules that the record is held against.
+//!
+//! Knows no single scenario; the files beside this folder walk through them.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::panic, reason = "a test ends where what it needs is not there")]
+#![allow(unreachable_pub, reason = "shared by many test binaries")]
+
+pub mod checker;
+pub mod dice;
+pub mod fault_proxy;
+pub mod history;
