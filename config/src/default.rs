@@ -50,6 +50,7 @@ impl Default for Gateway {
         Gateway {
             listen: vec![Listener::plain(loopback(7080))],
             authz_listen: loopback(7081),
+            name: None,
             control_url: "http://127.0.0.1:7070".to_owned(),
             control_token: None,
             control_token_file: None,
@@ -58,6 +59,7 @@ impl Default for Gateway {
             stale_max: Duration::from_secs(30),
             on_stale: OnStale::Refuse,
             snapshot: None,
+            usage_interval: Duration::from_secs(5),
             workers: None,
             trusted_proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),

@@ -51,6 +51,8 @@ pub struct Gateway {
     pub listen: Vec<Listener>,
     /// Where the decision API listens. Default `127.0.0.1:7081`.
     pub authz_listen: SocketAddr,
+    /// What the gateway is called in lists. Default: the name of its host.
+    pub name: Option<String>,
     /// Role `gateway` only: the control API. Default `http://127.0.0.1:7070`.
     pub control_url: String,
     /// Role `gateway` only: the gateway token. Printed nowhere.
@@ -67,6 +69,8 @@ pub struct Gateway {
     pub on_stale: OnStale,
     /// Where known keys are kept for a restart during an outage. Default none.
     pub snapshot: Option<PathBuf>,
+    /// How often what keys were used for is reported to the control API. Default 5 s.
+    pub usage_interval: Duration,
     /// Worker threads of the data plane. Default one per core.
     pub workers: Option<usize>,
     /// Peers whose forwarding headers are believed. Default none.

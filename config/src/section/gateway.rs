@@ -19,6 +19,7 @@ pub(crate) fn read(section: &mut Reader<'_>, gateway: &mut Gateway) {
 }
 
 fn read_control(section: &mut Reader<'_>, gateway: &mut Gateway) {
+    section.read("name", &mut gateway.name, |field| field.parse(name).map(Some));
     section.read("control_url", &mut gateway.control_url, |field| {
         field.parse(|text| upstream::parse(text).map(|url| upstream::text(&url)))
     });
@@ -43,6 +44,9 @@ fn read_staleness(section: &mut Reader<'_>, gateway: &mut Gateway) {
     });
     section.read("snapshot", &mut gateway.snapshot, |field| {
         field.parse(scalar::path).map(Some)
+    });
+    section.read("usage_interval", &mut gateway.usage_interval, |field| {
+        field.duration(Duration::from_millis(100)..=HOUR)
     });
 }
 
@@ -94,6 +98,19 @@ fn read_limits(section: &mut Reader<'_>, gateway: &mut Gateway) {
             field.duration(Duration::ZERO..=DAY).map(Some)
         }
     });
+}
+
+/// Longest name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > NAME_BYTES_MAX {
+        return Err(format!("must have 1 to {NAME_BYTES_MAX} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("has a control character in it".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn token(text: &str) -> Result<SecretText, String> {
