@@ -59,6 +59,7 @@ pub struct Metrics {
     streams_cut: IntCounter,
     cache: CacheMetrics,
     limits: LimitMetrics,
+    usage: UsageMetrics,
     /// Held while another part's totals are copied, so that two scrapes at once do not add the same growth twice.
     copying: Mutex<()>,
 }
@@ -74,6 +75,21 @@ pub struct LimitTotals {
     pub overflowed: u64,
     /// Idle counters dropped.
     pub evicted: u64,
+}
+
+/// How the reports of what keys were used for fare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsageTotals {
+    /// Batches that were acknowledged, since the start.
+    pub batches_sent: u64,
+    /// Times that a batch was not, since the start.
+    pub batches_failed: u64,
+    /// Rows that wait to be sent or to be acknowledged.
+    pub rows_waiting: u64,
+    /// Rows given up, since the start.
+    pub rows_dropped: u64,
+    /// Seconds for which the oldest batch has waited to be acknowledged.
+    pub oldest_s: u64,
 }
 
 #[derive(Debug)]
@@ -101,6 +117,15 @@ struct LimitMetrics {
     evicted: IntCounter,
     saves: IntCounter,
     save_failures: IntCounter,
+}
+
+#[derive(Debug)]
+struct UsageMetrics {
+    batches_sent: IntCounter,
+    batches_failed: IntCounter,
+    rows_waiting: IntGauge,
+    rows_dropped: IntCounter,
+    oldest_seconds: IntGauge,
 }
 
 impl Metrics {
@@ -171,6 +196,7 @@ impl Metrics {
             )?,
             cache: CacheMetrics::new(register)?,
             limits: LimitMetrics::new(register)?,
+            usage: UsageMetrics::new(register)?,
             copying: Mutex::new(()),
             registry,
         })
@@ -259,6 +285,16 @@ impl Metrics {
         raise_to(&self.limits.evicted, totals.evicted);
     }
 
+    /// Copies the counts of whoever reports usage; called when they change.
+    pub fn observe_usage(&self, totals: &UsageTotals) {
+        let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        raise_to(&self.usage.batches_sent, totals.batches_sent);
+        raise_to(&self.usage.batches_failed, totals.batches_failed);
+        set(&self.usage.rows_waiting, totals.rows_waiting);
+        raise_to(&self.usage.rows_dropped, totals.rows_dropped);
+        set(&self.usage.oldest_seconds, totals.oldest_s);
+    }
+
     /// Everything, in the Prometheus text format 0.0.4.
     pub fn render(&self) -> Result<String, Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
@@ -326,6 +362,33 @@ impl LimitMetrics {
             save_failures: register.counter(
                 "portcullis_limit_save_failures_total",
                 "Times that they could not be; a restart goes on from what was written before.",
+            )?,
+        })
+    }
+}
+
+impl UsageMetrics {
+    fn new(register: &Registration<'_>) -> Result<UsageMetrics, Error> {
+        Ok(UsageMetrics {
+            batches_sent: register.counter(
+                "portcullis_usage_batches_sent_total",
+                "Batches of per-key counts that were acknowledged.",
+            )?,
+            batches_failed: register.counter(
+                "portcullis_usage_batches_failed_total",
+                "Times that a batch of per-key counts was not acknowledged; it is sent again under the same id.",
+            )?,
+            rows_waiting: register.gauge(
+                "portcullis_usage_rows_waiting",
+                "Rows of per-key counts that wait to be reported.",
+            )?,
+            rows_dropped: register.counter(
+                "portcullis_usage_rows_dropped_total",
+                "Rows of per-key counts that there was no room for while they could not be reported, or that were not taken.",
+            )?,
+            oldest_seconds: register.gauge(
+                "portcullis_usage_oldest_seconds",
+                "How long the oldest batch of per-key counts has waited to be acknowledged.",
             )?,
         })
     }

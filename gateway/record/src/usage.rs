@@ -3,8 +3,23 @@
 //! Knows nothing of where a batch goes, of HTTP or of SQL; never holds a secret, an address or a path.
 //! The proxy and the decision API note, a reporter sends, the control API and the store take the same rows.
 
+mod cell;
+mod ledger;
+mod meter;
+mod reporter;
+mod sink;
+mod tally;
+
+pub use meter::UsageMeter;
+pub use reporter::{BATCHES_MAX, ReporterParts, UsageReporter};
+pub use sink::{SinkError, UsageSink};
+
 use portcullis_verify::KeyId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// For how long a batch that was not answered may be sent again. Whoever records batches remembers their ids for longer.
+pub const RESEND_TIME_MAX: Duration = Duration::from_secs(6 * 24 * 3_600);
 
 /// Most rows in one [`UsageBatch`].
 pub const USAGE_ROWS_MAX: usize = 5_000;

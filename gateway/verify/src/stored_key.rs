@@ -40,6 +40,8 @@ pub struct StoredKey {
     pub as_of: Version,
     /// Identity headers, compiled by the HTTP crate on first use.
     pub identity_view: Derived,
+    /// What this record was used for and nobody has gathered yet, kept by whoever counts it.
+    pub usage_view: Derived,
     /// How many of the changes that concern more than one key this has been held against; kept by [`crate::lookup`].
     pub(crate) trusted_at: AtomicU64,
 }
@@ -82,6 +84,7 @@ impl StoredKey {
             rules,
             as_of,
             identity_view: Derived::default(),
+            usage_view: Derived::default(),
             trusted_at: AtomicU64::new(0),
         }
     }

@@ -175,6 +175,11 @@ fn every_promised_metric_is_there_from_the_start() {
         "portcullis_limit_evictions_total",
         "portcullis_limit_saves_total",
         "portcullis_limit_save_failures_total",
+        "portcullis_usage_batches_sent_total",
+        "portcullis_usage_batches_failed_total",
+        "portcullis_usage_rows_waiting",
+        "portcullis_usage_rows_dropped_total",
+        "portcullis_usage_oldest_seconds",
         "portcullis_build_info",
     ] {
         assert!(
@@ -346,6 +351,22 @@ fn totals_of_other_parts_are_copied_not_added() {
     check("portcullis_limit_counters_max", &[], 12.0, observe);
     check("portcullis_limit_overflow_total", &[], 5.0, observe);
     check("portcullis_limit_evictions_total", &[], 6.0, observe);
+    let report = |metrics: &Metrics| {
+        for (rows_waiting, oldest_s) in [(90, 7), (60, 4)] {
+            metrics.observe_usage(&UsageTotals {
+                batches_sent: 3,
+                batches_failed: 2,
+                rows_waiting,
+                rows_dropped: 1,
+                oldest_s,
+            });
+        }
+    };
+    check("portcullis_usage_batches_sent_total", &[], 3.0, report);
+    check("portcullis_usage_batches_failed_total", &[], 2.0, report);
+    check("portcullis_usage_rows_waiting", &[], 60.0, report);
+    check("portcullis_usage_rows_dropped_total", &[], 1.0, report);
+    check("portcullis_usage_oldest_seconds", &[], 4.0, report);
     let save = |metrics: &Metrics| {
         [true, false, true]
             .into_iter()

@@ -1,0 +1,128 @@
+//! Where the decisions on one key are counted: a word for each way in which they can end.
+//!
+//! Decides which word that is, and what it is called in a report. Knows nothing of minutes, reports or other keys. A cell hangs on the
+//! record of its key; [`super::meter`] notes in it and takes from it.
+
+use super::UsageOutcome;
+use super::tally::TallyWord;
+use portcullis_verify::{DenialReason, RuleSet, StoredKey, Verdict};
+use std::sync::{Arc, OnceLock};
+
+/// The denials that a known key can meet, other than by a limit.
+const DENIALS: [DenialReason; 6] = [
+    DenialReason::KeyRevoked,
+    DenialReason::AppInactive,
+    DenialReason::KeyExpired,
+    DenialReason::AppNotAllowed,
+    DenialReason::ResourceDenied,
+    DenialReason::PermissionDenied,
+];
+
+/// How a decision ended, as a place among the words of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Allowed,
+    /// At this index among those that are not: [`DENIALS`] first, then the rules of the key.
+    Refused(usize),
+}
+
+/// The words of one record. Most keys are only ever allowed: the other words are made when they are needed.
+#[derive(Debug, Default)]
+pub(crate) struct UsageCell {
+    allowed: TallyWord,
+    refused: OnceLock<Box<[TallyWord]>>,
+}
+
+impl Place {
+    /// The key that a verdict is about and how it ended for it; `None` if no key is known.
+    pub(crate) fn of(verdict: &Verdict) -> Option<(&Arc<StoredKey>, Place)> {
+        match verdict {
+            Verdict::Allow(permit) => Some((&permit.key, Place::Allowed)),
+            Verdict::Deny(denial) => Some((denial.key.as_ref()?, Place::of_denial(denial.reason)?)),
+        }
+    }
+
+    fn of_denial(reason: DenialReason) -> Option<Place> {
+        Some(Place::Refused(match reason {
+            DenialReason::KeyRevoked => 0,
+            DenialReason::AppInactive => 1,
+            DenialReason::KeyExpired => 2,
+            DenialReason::AppNotAllowed => 3,
+            DenialReason::ResourceDenied => 4,
+            DenialReason::PermissionDenied => 5,
+            DenialReason::RateLimited { blocked_rule, .. } => DENIALS.len().checked_add(blocked_rule)?,
+            DenialReason::KeyMissing
+            | DenialReason::AmbiguousCredentials
+            | DenialReason::KeyMalformed
+            | DenialReason::TooManyFailures { .. }
+            | DenialReason::KeyUnknown => return None,
+        }))
+    }
+
+    /// What it is called in a report of a key with these rules.
+    pub(crate) fn outcome(self, rules: &RuleSet) -> UsageOutcome {
+        let Place::Refused(index) = self else {
+            return UsageOutcome::Allowed;
+        };
+        match DENIALS.get(index) {
+            Some(reason) => UsageOutcome::Denied(reason.name().to_owned()),
+            None => UsageOutcome::RateLimited(
+                rules
+                    .rules
+                    .get(index - DENIALS.len())
+                    .map_or_else(String::new, |rule| rule.name.to_string()),
+            ),
+        }
+    }
+}
+
+impl UsageCell {
+    /// The cell of a record. `None` if the slot was taken for something else.
+    #[inline]
+    pub(crate) fn of(key: &StoredKey) -> Option<&UsageCell> {
+        key.usage_view.get_or_init(UsageCell::default)
+    }
+
+    /// The word of a place under these rules. `None` if the place is of other rules.
+    #[inline]
+    pub(crate) fn word(&self, place: Place, rules: &RuleSet) -> Option<&TallyWord> {
+        match place {
+            Place::Allowed => Some(&self.allowed),
+            Place::Refused(index) => self
+                .refused
+                .get_or_init(|| {
+                    std::iter::repeat_with(TallyWord::default)
+                        .take(DENIALS.len() + rules.rules.len())
+                        .collect()
+                })
+                .get(index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_denial_of_a_known_key_has_a_word_and_its_own_name() {
+        let rules = RuleSet::compile(None, &[]);
+        for reason in DENIALS {
+            let place = Place::of_denial(reason).expect("a place");
+            assert_eq!(place.outcome(&rules), UsageOutcome::Denied(reason.name().to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_can_be_met_without_a_known_key_has_none() {
+        for reason in [
+            DenialReason::KeyMissing,
+            DenialReason::AmbiguousCredentials,
+            DenialReason::KeyMalformed,
+            DenialReason::TooManyFailures { retry_after_us: 1 },
+            DenialReason::KeyUnknown,
+        ] {
+            assert_eq!(Place::of_denial(reason), None, "{reason:?}");
+        }
+    }
+}
