@@ -100,7 +100,7 @@ async fn tell_if_dead(store: &Store, variable: &'static str, kind: TokenKind, to
 
 async fn keep(store: &Store, deployment: &Deployment, kind: TokenKind, token: &str) -> Result<(), StoreError> {
     match store
-        .create_token(deployment.id, kind, TOKEN_NAME, token::hash(token))
+        .create_token(deployment.id, kind, TOKEN_NAME, &[], token::hash(token))
         .await
     {
         // Two processes that start together with the same token both have what they want.

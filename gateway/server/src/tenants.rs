@@ -61,7 +61,7 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
             let secret = portcullis_control::token::generate(kind)?;
             let hash = portcullis_control::token::hash(secret.expose());
             let token = store
-                .create_token(deployment.id, kind, &name, hash)
+                .create_token(deployment.id, kind, &name, &[], hash)
                 .await
                 .map_err(|error| failure(None, error))?;
             match output {

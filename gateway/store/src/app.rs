@@ -4,10 +4,10 @@
 //! Values are validated by the control API; here are the plan, uniqueness and the scheme's existence.
 
 use crate::change_log::Event;
+use crate::database::Connection;
 use crate::entity::{App, AppPatch, NewApp, Plan};
 use crate::error::duplicate;
 use crate::idempotency::{self, Once, StoredAnswer};
-use crate::database::Connection;
 use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, deployment, new_id, scheme};
 use portcullis_verify::{AppId, DeploymentId, SchemeId};
@@ -171,11 +171,9 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn delete_app(&self, deployment_id: DeploymentId, slug: &str) -> Result<Committed<()>, StoreError> {
         let mut write = self.begin().await?;
-        let row = sql(
-            "UPDATE apps SET deleted_at_us = $1, updated_at_us = $1
+        let row = sql("UPDATE apps SET deleted_at_us = $1, updated_at_us = $1
              WHERE deployment_id = $2 AND slug = $3 AND deleted_at_us IS NULL
-             RETURNING id",
-        )
+             RETURNING id")
         .bind(self.now()?.as_microsecond())
         .bind(deployment_id.0)
         .bind(slug)

@@ -6,6 +6,7 @@
 use crate::database::Connection;
 use crate::sql::{Row, sql};
 use crate::{Store, StoreError, column};
+use jiff::Timestamp;
 use portcullis_verify::{AppId, Change, ChangeKind, DeploymentId, KeyHash, SchemeId, Version};
 
 /// What the log holds after a revision.
@@ -108,7 +109,9 @@ impl Store {
 
 /// The head of the log.
 pub(crate) async fn head(connection: &mut Connection) -> Result<Version, StoreError> {
-    let row = sql("SELECT epoch, revision FROM log_head").fetch_one(connection).await?;
+    let row = sql("SELECT epoch, revision FROM log_head")
+        .fetch_one(connection)
+        .await?;
     version(row.try_get("epoch")?, row.try_get("revision")?)
 }
 
@@ -125,6 +128,7 @@ pub(crate) async fn append(
     connection: &mut Connection,
     deployment_id: DeploymentId,
     events: &[Event],
+    at: Timestamp,
 ) -> Result<Version, StoreError> {
     let count = i64::try_from(events.len()).map_err(StoreError::unavailable)?;
     let head = sql("UPDATE log_head SET revision = revision + $1 RETURNING epoch, revision")
@@ -135,8 +139,8 @@ pub(crate) async fn append(
     for (revision, event) in (last - count + 1..).zip(events) {
         let (kind, key_hash, subject_id) = event.columns();
         sql(
-            "INSERT INTO change_log (revision, epoch, deployment_id, kind, key_hash, subject_id)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO change_log (revision, epoch, deployment_id, kind, key_hash, subject_id, at_us)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(revision)
         .bind(epoch)
@@ -144,6 +148,7 @@ pub(crate) async fn append(
         .bind(kind)
         .bind(key_hash)
         .bind(subject_id)
+        .bind(at.as_microsecond())
         .execute(connection)
         .await?;
     }

@@ -42,6 +42,15 @@ impl Database {
         }
     }
 
+    /// Starts a transaction for what is no part of the change log. Such transactions wait for each other; where the database can do
+    /// it, no write waits for one. Dropped, it is rolled back.
+    pub(crate) async fn begin_aside(&self) -> Result<Connection, StoreError> {
+        match self {
+            Database::Sqlite(database) => database.begin_write().await.map(Connection::Sqlite),
+            Database::Postgres(database) => database.begin_aside().await.map(Connection::Postgres),
+        }
+    }
+
     /// A connection that sees everything committed before its next statement.
     pub(crate) async fn reader(&self) -> Result<Connection, StoreError> {
         match self {
@@ -70,7 +79,15 @@ impl Connection {
     pub(crate) async fn commit(self, revision: u64) -> Result<(), StoreError> {
         match self {
             Connection::Sqlite(session) => session.commit().await,
-            Connection::Postgres(session) => session.commit(revision).await,
+            Connection::Postgres(session) => session.commit(Some(revision)).await,
+        }
+    }
+
+    /// Commits a transaction that wrote nothing to the change log. After an error the outcome is unknown.
+    pub(crate) async fn commit_aside(self) -> Result<(), StoreError> {
+        match self {
+            Connection::Sqlite(session) => session.commit().await,
+            Connection::Postgres(session) => session.commit(None).await,
         }
     }
 

@@ -4,9 +4,9 @@
 //! the server's start call this; everything else is handed an id.
 
 use crate::change_log::Event;
+use crate::database::Connection;
 use crate::entity::{Deployment, Plan};
 use crate::error::duplicate;
-use crate::database::Connection;
 use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, new_id};
 use portcullis_verify::DeploymentId;
@@ -62,9 +62,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sql(select!("ORDER BY id"))
-            .fetch_all(&mut self.reader().await?)
-            .await?;
+        let rows = sql(select!("ORDER BY id")).fetch_all(&mut self.reader().await?).await?;
         rows.iter().map(deployment).collect()
     }
 
@@ -107,9 +105,7 @@ pub(crate) async fn require(connection: &mut Connection, id: DeploymentId) -> Re
 }
 
 async fn first(connection: &mut Connection) -> Result<Option<Deployment>, StoreError> {
-    let row = sql(select!("ORDER BY id LIMIT 1"))
-        .fetch_optional(connection)
-        .await?;
+    let row = sql(select!("ORDER BY id LIMIT 1")).fetch_optional(connection).await?;
     row.as_ref().map(deployment).transpose()
 }
 

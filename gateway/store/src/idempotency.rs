@@ -4,8 +4,8 @@
 //! Knows neither HTTP nor request bodies: the control API names the endpoint, fingerprints the request and writes the
 //! answer. A key's answer holds its secret and is therefore never stored, only the key's id.
 
-use crate::error::is_unique_violation;
 use crate::database::Connection;
+use crate::error::is_unique_violation;
 use crate::sql::sql;
 use crate::{Store, StoreError, column};
 use jiff::{SignedDuration, Timestamp};
@@ -66,10 +66,8 @@ impl Store {
         endpoint: &str,
         idempotency_key: &str,
     ) -> Result<Option<FirstAnswer>, StoreError> {
-        let row = sql(
-            "SELECT fingerprint, status, body, key_id FROM idempotency
-             WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us > $4",
-        )
+        let row = sql("SELECT fingerprint, status, body, key_id FROM idempotency
+             WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us > $4")
         .bind(deployment_id.0)
         .bind(endpoint)
         .bind(idempotency_key)
@@ -103,20 +101,16 @@ pub(crate) async fn refuse_repetition(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let expired_us = expired_us(now)?;
-    sql(
-        "DELETE FROM idempotency
-         WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us <= $4",
-    )
+    sql("DELETE FROM idempotency
+         WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3 AND created_at_us <= $4")
     .bind(deployment_id.0)
     .bind(&once.endpoint)
     .bind(&once.idempotency_key)
     .bind(expired_us)
     .execute(connection)
     .await?;
-    let row = sql(
-        "SELECT EXISTS (SELECT 1 FROM idempotency
-                        WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3) AS is_used",
-    )
+    let row = sql("SELECT EXISTS (SELECT 1 FROM idempotency
+                        WHERE deployment_id = $1 AND endpoint = $2 AND idempotency_key = $3) AS is_used")
     .bind(deployment_id.0)
     .bind(&once.endpoint)
     .bind(&once.idempotency_key)

@@ -4,9 +4,9 @@
 //! checked in the transaction that writes the key, since the app may change at any time before.
 
 use crate::change_log::Event;
+use crate::database::Connection;
 use crate::entity::{App, Key, NewKey};
 use crate::idempotency::{self, Once};
-use crate::database::Connection;
 use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, app, column, new_id, scheme};
 use jiff::Timestamp;

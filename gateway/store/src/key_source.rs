@@ -1,30 +1,75 @@
-//! The store as the verifier sees it: a hash goes in, a record and the version it was read at come out.
+//! The store as those see it who look keys up: hashes go in, records and the version they were read at come out.
 //!
-//! One statement reads both, so that both come from one snapshot. Decides nothing: dead keys are records like any
-//! other.
+//! One statement reads both, so that both come from one snapshot. Decides nothing: dead keys are records like any other. The
+//! verifier asks for one key, the control API for those that a gateway does not know.
 
-use crate::sqlite::Row;
+use crate::key_record::{self, record_columns, record_joins};
+use crate::placeholders::{PIECE_MAX, numbered, padded};
+use crate::sql::sql;
 use crate::{Store, StoreError, change_log, column};
-use portcullis_verify::{
-    AppId, AppRecord, DeploymentId, Fetched, KeyHash, KeyId, KeyRecord, KeySource, SchemeId, SchemeRecord, SourceError,
-};
-use sqlx::Row as _;
+use portcullis_verify::{DeploymentId, Fetched, KeyHash, KeyRecord, KeySource, SourceError, Version};
+use sqlx::AssertSqlSafe;
+use std::collections::HashMap;
 
 /// One row always: the version, and beside it the key if there is one.
-///
-/// A revocation that has begun is told as one that always held: a gateway whose wall clock is set back must not admit the
-/// key again. Only the end of a grace period is told as a time.
-const RECORD_AND_VERSION: &str =
-    "SELECT head.epoch, head.revision, k.id, k.lineage_id, k.deployment_id, k.name, k.permissions, k.metadata,
-            COALESCE(k.owner_user_id, a.user_id) AS owner_user_id, k.expires_at_us,
-            CASE WHEN k.revoked_at_us <= k.updated_at_us THEN 0 ELSE k.revoked_at_us END AS revoked_at_us,
-            a.id AS app_id, a.slug AS app_slug, a.organization_id, a.workspace_id,
-            a.is_active AND a.deleted_at_us IS NULL AS app_is_active, a.permissions AS app_permissions,
-            a.resources AS app_resources, s.id AS scheme_id, s.rules AS scheme_rules
-     FROM log_head AS head
-     LEFT JOIN keys AS k ON k.hash = $1
-     LEFT JOIN apps AS a ON a.id = k.app_id
-     LEFT JOIN schemes AS s ON s.id = COALESCE(k.scheme_id, a.scheme_id)";
+const RECORD_AND_VERSION: &str = concat!(
+    "SELECT head.epoch, head.revision, ",
+    record_columns!(),
+    " FROM log_head AS head LEFT JOIN keys AS k ON k.hash = $1 ",
+    record_joins!()
+);
+
+/// The same for so many hashes. Whose the keys are is looked at afterwards, so that nothing but the hashes can find them.
+fn records_and_version(hashes: usize) -> String {
+    format!(
+        "SELECT head.epoch, head.revision, k.hash, {} FROM log_head AS head LEFT JOIN keys AS k ON k.hash IN ({}) {}",
+        record_columns!(),
+        numbered(1, "?", hashes),
+        record_joins!()
+    )
+}
+
+impl Store {
+    /// What is known of each of these hashes, in their order, and the version of the one snapshot that was read.
+    ///
+    /// `None`: the deployment has no key with this hash, or its app is not one of `apps` (slugs; empty: all).
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for more than 256 hashes, [`StoreError::Unavailable`].
+    pub async fn fetch_many(
+        &self,
+        deployment_id: DeploymentId,
+        apps: &[String],
+        hashes: &[KeyHash],
+    ) -> Result<(Version, Vec<Option<KeyRecord>>), StoreError> {
+        if hashes.len() > PIECE_MAX {
+            return Err(StoreError::invalid(format!("hashes: at most {PIECE_MAX} at once")));
+        }
+        let asked = padded(hashes.len());
+        let mut statement = sql(AssertSqlSafe(records_and_version(asked)));
+        // An empty question still asks for the version; no key has the hash of nothing but zeros.
+        let filler = hashes.last().copied().unwrap_or(KeyHash([0; 32]));
+        for hash in hashes.iter().chain(std::iter::repeat(&filler)).take(asked) {
+            statement = statement.bind(&hash.0[..]);
+        }
+        let rows = statement.fetch_all(&mut self.reader().await?).await?;
+        let first = rows
+            .first()
+            .ok_or_else(|| StoreError::unavailable("the change log has no head"))?;
+        let as_of = change_log::version(first.try_get("epoch")?, first.try_get("revision")?)?;
+        let mut known = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(record) = key_record::read(row)?
+                && record.deployment_id == deployment_id
+                && (apps.is_empty() || apps.contains(&record.app.slug))
+            {
+                known.insert(column::key_hash(row.try_get("hash")?)?, record);
+            }
+        }
+        // A hash that is asked for twice is answered twice.
+        Ok((as_of, hashes.iter().map(|hash| known.get(hash).cloned()).collect()))
+    }
+}
 
 #[async_trait::async_trait]
 impl KeySource for Store {
@@ -36,47 +81,15 @@ impl KeySource for Store {
 }
 
 async fn fetch(store: &Store, hash: &KeyHash) -> Result<Fetched, StoreError> {
-    let row = sqlx::query(RECORD_AND_VERSION)
+    let row = sql(RECORD_AND_VERSION)
         .bind(&hash.0[..])
-        .fetch_one(&mut *store.reader().await?)
+        .fetch_one(&mut store.reader().await?)
         .await?;
     let as_of = change_log::version(row.try_get("epoch")?, row.try_get("revision")?)?;
     Ok(Fetched {
         as_of,
-        record: record(&row)?,
+        record: key_record::read(&row)?,
     })
-}
-
-fn record(row: &Row) -> Result<Option<KeyRecord>, StoreError> {
-    let Some(id) = row.try_get("id")? else { return Ok(None) };
-    let scheme = match row.try_get("scheme_id")? {
-        None => None,
-        Some(id) => Some(SchemeRecord {
-            id: SchemeId(id),
-            rules: column::from_json(row.try_get("scheme_rules")?)?,
-        }),
-    };
-    Ok(Some(KeyRecord {
-        key_id: KeyId(id),
-        lineage_id: KeyId(row.try_get("lineage_id")?),
-        deployment_id: DeploymentId(row.try_get("deployment_id")?),
-        app: AppRecord {
-            id: AppId(row.try_get("app_id")?),
-            slug: row.try_get("app_slug")?,
-            is_active: row.try_get("app_is_active")?,
-            permissions: column::from_json(row.try_get("app_permissions")?)?,
-            resources: column::from_json(row.try_get("app_resources")?)?,
-        },
-        name: row.try_get("name")?,
-        permissions: column::from_json(row.try_get("permissions")?)?,
-        metadata: column::from_json(row.try_get("metadata")?)?,
-        owner_user_id: row.try_get("owner_user_id")?,
-        organization_id: row.try_get("organization_id")?,
-        workspace_id: row.try_get("workspace_id")?,
-        expires_at_us: row.try_get("expires_at_us")?,
-        revoked_at_us: row.try_get("revoked_at_us")?,
-        scheme,
-    }))
 }
 
 /// The error with its private causes, for logs.
@@ -101,12 +114,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store.db", folder.path().display());
         let store = Store::open(&url, Clock::system()).await.unwrap();
-        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {RECORD_AND_VERSION}")))
+        let plan = sql(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {RECORD_AND_VERSION}")))
             .bind(&[0_u8; 32][..])
-            .fetch_all(&mut *store.reader().await.unwrap())
+            .fetch_all(&mut store.reader().await.unwrap())
             .await
             .unwrap();
-        let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        let steps: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
         assert_eq!(steps.len(), 4, "{steps:?}");
         assert_eq!(steps[0], "SCAN head");
         assert!(

@@ -18,12 +18,10 @@ const START_MS: i64 = 1_735_689_600_000;
 pub(crate) async fn take(connection: &mut Connection, now: Timestamp) -> Result<i64, StoreError> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(StoreError::unavailable)?;
-    let row = sql(
-        "UPDATE id_head SET last_id = CASE WHEN last_id < $1 THEN $1 ELSE last_id + 1 END RETURNING last_id",
-    )
-    .bind(timed(now, u32::from_le_bytes(random)))
-    .fetch_one(connection)
-    .await?;
+    let row = sql("UPDATE id_head SET last_id = CASE WHEN last_id < $1 THEN $1 ELSE last_id + 1 END RETURNING last_id")
+        .bind(timed(now, u32::from_le_bytes(random)))
+        .fetch_one(connection)
+        .await?;
     Ok(row.try_get("last_id")?)
 }
 

@@ -24,13 +24,19 @@ const READERS: u32 = 8;
 /// Begins a write and takes the lock for which all writers queue. Each later statement sees what was committed before
 /// the lock was had.
 const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT 1 FROM log_head FOR UPDATE";
+/// Begins a transaction that takes no revision, and takes the lock for which all such queue, lest two of them that touch the same
+/// rows in another order shut each other out. The number is "portcull" in ASCII plus 1.
+const BEGIN_ASIDE: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(8101827606990679149)";
 
-/// A server's database. One process holds at most ten connections to it.
+/// A server's database. One process holds at most eleven connections to it.
 #[derive(Debug)]
 pub(crate) struct Database {
     server: Arc<Server>,
     /// One connection: writers of this process queue here, in order of arrival, instead of on the server's lock.
     writer: Pool,
+    /// One connection, so that nobody who changes something waits behind a batch of counts.
+    aside: Pool,
     readers: Pool,
     listener: OnceLock<Listener>,
 }
@@ -42,6 +48,7 @@ impl Database {
         schema::migrate(&server).await?;
         Ok(Database {
             writer: Pool::new(Arc::clone(&server), 1),
+            aside: Pool::new(Arc::clone(&server), 1),
             readers: Pool::new(Arc::clone(&server), READERS),
             server,
             listener: OnceLock::new(),
@@ -61,6 +68,13 @@ impl Database {
         Ok(session)
     }
 
+    /// Starts a transaction for what is no part of the change log.
+    pub(crate) async fn begin_aside(&self) -> Result<Session, StoreError> {
+        let mut session = self.aside.acquire().await?;
+        session.begin(BEGIN_ASIDE).await?;
+        Ok(session)
+    }
+
     /// A connection that sees everything committed before its next statement.
     pub(crate) async fn reader(&self) -> Result<Session, StoreError> {
         self.readers.acquire().await
@@ -72,6 +86,7 @@ impl Database {
             listener.stop();
         }
         self.writer.close().await;
+        self.aside.close().await;
         self.readers.close().await;
     }
 }

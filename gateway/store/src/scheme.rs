@@ -3,9 +3,9 @@
 //! Does not know what rules mean; the control API validates them. A scheme in use cannot be deleted.
 
 use crate::change_log::Event;
+use crate::database::Connection;
 use crate::entity::{NewScheme, Scheme, SchemePatch, SchemeRef};
 use crate::error::duplicate;
-use crate::database::Connection;
 use crate::sql::{Row, sql};
 use crate::{Committed, Store, StoreError, column, deployment, new_id};
 use portcullis_verify::{DeploymentId, SchemeId};
@@ -175,12 +175,10 @@ async fn users(connection: &mut Connection, id: SchemeId, now_us: i64) -> Result
     .bind(USERS_NAMED_MAX)
     .fetch_all(connection)
     .await?;
-    let keys = sql(
-        "SELECT k.id, a.slug, COUNT(*) OVER () AS total
+    let keys = sql("SELECT k.id, a.slug, COUNT(*) OVER () AS total
          FROM keys AS k JOIN apps AS a ON a.id = k.app_id
          WHERE k.scheme_id = $1 AND (k.revoked_at_us IS NULL OR k.revoked_at_us > $2) AND a.deleted_at_us IS NULL
-         ORDER BY k.id LIMIT $3",
-    )
+         ORDER BY k.id LIMIT $3")
     .bind(id.0)
     .bind(now_us)
     .bind(USERS_NAMED_MAX)

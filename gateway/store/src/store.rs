@@ -78,10 +78,13 @@ impl Store {
 
     /// Starts a mutation. Dropped before it is committed, it leaves nothing behind.
     pub(crate) async fn begin(&self) -> Result<Write, StoreError> {
-        Ok(Write::new(
-            self.0.database.begin_write().await?,
-            self.0.committed.clone(),
-        ))
+        let transaction = self.0.database.begin_write().await?;
+        Ok(Write::new(transaction, self.now()?, self.0.committed.clone()))
+    }
+
+    /// Starts a transaction that writes nothing to the change log. Dropped before it is committed, it leaves nothing behind.
+    pub(crate) async fn begin_aside(&self) -> Result<Connection, StoreError> {
+        self.0.database.begin_aside().await
     }
 
     /// The time, as precisely as it is stored.

@@ -133,7 +133,9 @@ impl Store {
 /// The slugs of a scope in the one order they are stored in.
 fn scope(kind: TokenKind, apps: &[String]) -> Result<Vec<&str>, StoreError> {
     if kind == TokenKind::Management && !apps.is_empty() {
-        return Err(StoreError::invalid("apps: only a gateway token can be kept to some apps"));
+        return Err(StoreError::invalid(
+            "apps: only a gateway token can be kept to some apps",
+        ));
     }
     if apps.iter().any(String::is_empty) {
         return Err(StoreError::invalid("apps: a slug is not empty"));

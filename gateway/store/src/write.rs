@@ -6,6 +6,7 @@
 use crate::change_log::{self, Event};
 use crate::database::Connection;
 use crate::{Committed, StoreError};
+use jiff::Timestamp;
 use portcullis_verify::DeploymentId;
 use tokio::sync::watch;
 
@@ -13,12 +14,18 @@ use tokio::sync::watch;
 #[must_use]
 pub(crate) struct Write {
     transaction: Connection,
+    at: Timestamp,
     committed: watch::Sender<u64>,
 }
 
 impl Write {
-    pub(crate) fn new(transaction: Connection, committed: watch::Sender<u64>) -> Write {
-        Write { transaction, committed }
+    /// One that began `at`.
+    pub(crate) fn new(transaction: Connection, at: Timestamp, committed: watch::Sender<u64>) -> Write {
+        Write {
+            transaction,
+            at,
+            committed,
+        }
     }
 
     /// Where to run its statements.
@@ -34,8 +41,10 @@ impl Write {
         events: &[Event],
         value: T,
     ) -> Result<Committed<T>, StoreError> {
-        let version = change_log::append(&mut self.transaction, deployment_id, events).await?;
-        let Write { transaction, committed } = self;
+        let version = change_log::append(&mut self.transaction, deployment_id, events, self.at).await?;
+        let Write {
+            transaction, committed, ..
+        } = self;
         // On a task of its own: a caller who hangs up now must not keep the tailer from hearing of the commit.
         let outcome = tokio::spawn(async move {
             let outcome = transaction.commit(version.revision).await;
@@ -48,5 +57,10 @@ impl Write {
         });
         outcome.await.map_err(StoreError::unavailable)??;
         Ok(Committed { value, version })
+    }
+
+    /// Commits what is no change of the data: where the log begins, and which history it is.
+    pub(crate) async fn commit_unlogged(self) -> Result<(), StoreError> {
+        self.transaction.commit_aside().await
     }
 }

@@ -186,7 +186,7 @@ async fn tokens_created_elsewhere_work_at_once() {
     let other = Store::open(&server.store_url, Clock::system()).await.unwrap();
     let hash = token::hash("made-by-another-process");
     other
-        .create_token(server.deployment.id, TokenKind::Management, "other", hash)
+        .create_token(server.deployment.id, TokenKind::Management, "other", &[], hash)
         .await
         .unwrap();
     server

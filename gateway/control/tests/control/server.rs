@@ -311,7 +311,7 @@ impl Server {
         let deployment = self.store.create_deployment(name).await.unwrap().value;
         let token = format!("the-token-of-{name}-and-no-one-else");
         self.store
-            .create_token(deployment.id, TokenKind::Management, "test", token::hash(&token))
+            .create_token(deployment.id, TokenKind::Management, "test", &[], token::hash(&token))
             .await
             .unwrap();
         (deployment, token)

@@ -70,7 +70,7 @@ async fn a_gateways_token_administers_nothing() {
     let hash = token::hash(token.expose());
     server
         .store
-        .create_token(server.deployment.id, TokenKind::Gateway, "g", hash)
+        .create_token(server.deployment.id, TokenKind::Gateway, "g", &[], hash)
         .await
         .unwrap();
     server

@@ -89,6 +89,8 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("size", &self.0.size).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("size", &self.0.size)
+            .finish_non_exhaustive()
     }
 }

@@ -16,11 +16,14 @@ const PATIENCE: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout 
 
 /// Applies what is missing.
 pub(super) async fn migrate(server: &Server) -> Result<(), StoreError> {
-    let mut migrator = Migrator::with_migrations(vec![migration(
-        1,
-        "initial",
-        include_str!("../../migrations/postgres/0001_initial.sql"),
-    )]);
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql")),
+        migration(
+            2,
+            "two planes",
+            include_str!("../../migrations/postgres/0002_two_planes.sql"),
+        ),
+    ]);
     migrator.set_locking(false);
     let mut connection = server.connect().await?;
     let mut transaction = connection.begin().await?;

@@ -55,11 +55,16 @@ impl Session {
         Ok(())
     }
 
-    /// Commits the write transaction and tells every process that listens.
-    pub(crate) async fn commit(mut self, revision: u64) -> Result<(), StoreError> {
+    /// Commits the write transaction and, if it took a revision, tells every process that listens.
+    pub(crate) async fn commit(mut self, revision: Option<u64>) -> Result<(), StoreError> {
         // If the first statement fails, the second is not run: a transaction that failed is not taken for committed.
-        let text = format!("SELECT pg_notify('{CHANNEL}', '{revision}'); COMMIT");
-        self.call(Call::Simple(AssertSqlSafe(text).into_sql_str())).await?;
+        let text = match revision {
+            Some(revision) => {
+                AssertSqlSafe(format!("SELECT pg_notify('{CHANNEL}', '{revision}'); COMMIT")).into_sql_str()
+            }
+            None => "COMMIT".into_sql_str(),
+        };
+        self.call(Call::Simple(text)).await?;
         self.is_writing = false;
         Ok(())
     }
@@ -87,7 +92,9 @@ impl Session {
             return outcome;
         }
         self.pool.forget_idle();
-        let Some((connection, _)) = &mut self.lent else { return outcome };
+        let Some((connection, _)) = &mut self.lent else {
+            return outcome;
+        };
         if !was_untried {
             return outcome;
         }
@@ -151,7 +158,9 @@ impl Call<'_> {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some((mut connection, place)) = self.lent.take() else { return };
+        let Some((mut connection, place)) = self.lent.take() else {
+            return;
+        };
         let pool = self.pool.clone();
         if !self.is_quiet {
             // Dropped, the socket closes, and the server rolls back.
@@ -174,7 +183,9 @@ impl Drop for Session {
 
 /// Whether the server ended the connection with this error, as it does when it is shut down; after others it goes on.
 fn was_ended(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))

@@ -1,7 +1,7 @@
 use crate::{Fresh, fresh, hash, new_app, new_key, new_scheme, new_secret};
 use portcullis_store::entity::{AppPatch, Plan, SchemePatch, TokenKind};
 use portcullis_store::{Changes, Store};
-use portcullis_verify::ChangeKind::{self, AppChanged, KeyChanged, KeyCreated, NoKey, SchemeChanged};
+use portcullis_verify::ChangeKind::{self, AppChanged, KeyChanged, KeyCreated, NoKey, SchemeChanged, TokenRevoked};
 use portcullis_verify::{DeploymentId, Version};
 use std::time::Duration;
 
@@ -24,10 +24,13 @@ async fn every_mutation_says_what_it_touched() {
 
     let done = store.set_plan(id, Plan::Growth).await.unwrap();
     check(&it, &mut at, done.version, &[NoKey]).await;
-    let done = store.create_token(id, TokenKind::Gateway, "t", [1; 32]).await.unwrap();
+    let done = store
+        .create_token(id, TokenKind::Gateway, "t", &[], [1; 32])
+        .await
+        .unwrap();
     check(&it, &mut at, done.version, &[NoKey]).await;
     let done = store.revoke_token(id, done.value.id).await.unwrap();
-    check(&it, &mut at, done.version, &[NoKey]).await;
+    check(&it, &mut at, done.version, &[TokenRevoked(done.value.id)]).await;
     let done = store.create_scheme(id, new_scheme("s")).await.unwrap();
     check(&it, &mut at, done.version, &[NoKey]).await;
     let scheme = done.value.id;

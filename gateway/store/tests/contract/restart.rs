@@ -11,7 +11,7 @@ async fn a_restart_finds_everything_and_goes_on_counting() {
     let key = it.key("it", 1).await;
     let token = it
         .store
-        .create_token(it.deployment, TokenKind::Gateway, "t", [1; 32])
+        .create_token(it.deployment, TokenKind::Gateway, "t", &[], [1; 32])
         .await
         .unwrap()
         .value;
@@ -59,7 +59,7 @@ async fn two_processes_share_one_database() {
     let it = fresh().await;
     let other = it.open_again().await;
     let token = other
-        .create_token(it.deployment, TokenKind::Management, "cli", [1; 32])
+        .create_token(it.deployment, TokenKind::Management, "cli", &[], [1; 32])
         .await
         .unwrap();
     assert!(

@@ -13,7 +13,7 @@ async fn tenants_never_see_each_others_things() {
     it.app("shared").await;
     let key = it.key("shared", 1).await;
     let token = store
-        .create_token(mine, TokenKind::Management, "t", [1; 32])
+        .create_token(mine, TokenKind::Management, "t", &[], [1; 32])
         .await
         .unwrap()
         .value;

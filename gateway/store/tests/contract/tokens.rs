@@ -7,7 +7,7 @@ async fn a_token_opens_its_deployment_until_it_is_revoked() {
     let it = fresh().await;
     let token = it
         .store
-        .create_token(it.deployment, Management, "ci", [1; 32])
+        .create_token(it.deployment, Management, "ci", &[], [1; 32])
         .await
         .unwrap()
         .value;
@@ -37,24 +37,26 @@ async fn a_revoked_token_counts_and_cannot_come_back() {
     assert_eq!(it.store.count_tokens(Management).await.unwrap(), 0);
     let token = it
         .store
-        .create_token(it.deployment, Management, "bootstrap", [1; 32])
+        .create_token(it.deployment, Management, "bootstrap", &[], [1; 32])
         .await
         .unwrap()
         .value;
     it.store
-        .create_token(it.deployment, Gateway, "bootstrap", [2; 32])
+        .create_token(it.deployment, Gateway, "bootstrap", &[], [2; 32])
         .await
         .unwrap();
     it.store.revoke_token(it.deployment, token.id).await.unwrap();
     assert_eq!(it.store.count_tokens(Management).await.unwrap(), 1);
     for kind in [Management, Gateway] {
         refused(
-            it.store.create_token(it.deployment, kind, "again", [1; 32]).await,
+            it.store.create_token(it.deployment, kind, "again", &[], [1; 32]).await,
             "this token already exists",
         );
     }
     refused(
-        it.store.create_token(DeploymentId(7), Gateway, "lost", [3; 32]).await,
+        it.store
+            .create_token(DeploymentId(7), Gateway, "lost", &[], [3; 32])
+            .await,
         "deployment not found",
     );
 }

@@ -1,0 +1,265 @@
+//! What keys were used for: counts by key, minute and outcome, each batch added up exactly once.
+//!
+//! Knows nothing of gateways or of what an outcome means. Counts are no part of the change log: no decision rests on them.
+//! The control API records, shows and compacts.
+
+use crate::database::Connection;
+use crate::placeholders::{numbered, pieces};
+use crate::sql::{Row, sql};
+use crate::{Store, StoreError, column};
+use jiff::{SignedDuration, Timestamp};
+use portcullis_record::usage::{USAGE_ROWS_MAX, UsageOutcome, UsageRow};
+use portcullis_verify::{DeploymentId, KeyId};
+use sqlx::AssertSqlSafe;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
+
+/// How long the id of a batch is remembered: nobody sends one again after so long.
+const BATCH_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Most requests that one row may tell of: far above what a minute can hold, and far below where sums overflow.
+const ROW_COUNT_MAX: u64 = 1 << 40;
+/// The longest name of a rule or a reason.
+const OUTCOME_BYTES_MAX: usize = 200;
+const MINUTE_US: i64 = 60_000_000;
+/// Rows that one transaction of a compaction deletes.
+const COMPACTED_MAX: i64 = 5_000;
+
+/// Requests of a key in one minute that ended the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// The minute, in whole minutes since the Unix epoch.
+    pub minute: i64,
+    /// How they ended.
+    pub outcome: UsageOutcome,
+    /// How many, of all gateways.
+    pub count: u64,
+}
+
+/// What a batch adds up to, in the order in which rows are locked.
+#[derive(Default)]
+struct Folded {
+    counts: BTreeMap<(i64, i64, String), i64>,
+    last_used_us: BTreeMap<i64, i64>,
+}
+
+impl Store {
+    /// Adds the counts of a batch and raises the keys' `last_used_at`, unless a batch of this deployment with this id was
+    /// recorded in the last 7 days; answers whether it was added.
+    ///
+    /// Rows of keys of other deployments are ignored. A time in the future, from a gateway whose clock is ahead, counts as now.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for more than [`USAGE_ROWS_MAX`] rows or values that no gateway sends;
+    /// [`StoreError::Unavailable`]: then the same batch can be sent again.
+    pub async fn record_usage(
+        &self,
+        deployment_id: DeploymentId,
+        batch_id: [u8; 16],
+        rows: &[UsageRow],
+    ) -> Result<bool, StoreError> {
+        let now = self.now()?;
+        let mut folded = fold(rows, now)?;
+        let mut transaction = self.begin_aside().await?;
+        let is_new = sql(
+            "INSERT INTO usage_batches (deployment_id, batch_id, recorded_at_us) VALUES ($1, $2, $3)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(deployment_id.0)
+        .bind(&batch_id[..])
+        .bind(now.as_microsecond())
+        .execute(&mut transaction)
+        .await?
+            > 0;
+        if !is_new {
+            return Ok(false);
+        }
+        let own = own_keys(&mut transaction, deployment_id, folded.last_used_us.keys().copied()).await?;
+        folded.counts.retain(|(key_id, _, _), _| own.contains(key_id));
+        folded.last_used_us.retain(|key_id, _| own.contains(key_id));
+        add_counts(&mut transaction, &folded.counts).await?;
+        raise_last_used(&mut transaction, &folded.last_used_us).await?;
+        transaction.commit_aside().await?;
+        Ok(true)
+    }
+
+    /// The counts of a key in these minutes since the Unix epoch, by minute and outcome. None for a key that is not the
+    /// deployment's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn usage_of_key(
+        &self,
+        deployment_id: DeploymentId,
+        key_id: KeyId,
+        minutes: RangeInclusive<i64>,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        let rows = sql("SELECT u.minute, u.outcome, u.count
+             FROM keys AS k JOIN key_usage AS u ON u.key_id = k.id
+             WHERE k.id = $1 AND k.deployment_id = $2 AND u.minute >= $3 AND u.minute <= $4
+             ORDER BY u.minute, u.outcome")
+        .bind(key_id.0)
+        .bind(deployment_id.0)
+        .bind(*minutes.start())
+        .bind(*minutes.end())
+        .fetch_all(&mut self.reader().await?)
+        .await?;
+        rows.iter().map(key_usage).collect()
+    }
+
+    /// Deletes the counts of the minutes before `before_minute` (since the Unix epoch) and the ids of batches that are more than
+    /// 7 days old; answers how many rows went. It lets others write in between.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; what was deleted before stays deleted.
+    pub async fn compact_usage(&self, before_minute: i64) -> Result<u64, StoreError> {
+        let expired = self.now()?.checked_sub(BATCH_LIFE).map_err(StoreError::unavailable)?;
+        let counts = self
+            .delete_in_pieces(
+                "DELETE FROM key_usage WHERE (key_id, minute, outcome) IN (
+                     SELECT key_id, minute, outcome FROM key_usage WHERE minute < $1 ORDER BY minute LIMIT $2)",
+                before_minute,
+            )
+            .await?;
+        let batches = self
+            .delete_in_pieces(
+                "DELETE FROM usage_batches WHERE (deployment_id, batch_id) IN (
+                     SELECT deployment_id, batch_id FROM usage_batches
+                     WHERE recorded_at_us < $1 ORDER BY recorded_at_us LIMIT $2)",
+                expired.as_microsecond(),
+            )
+            .await?;
+        Ok(counts + batches)
+    }
+
+    async fn delete_in_pieces(&self, statement: &'static str, before: i64) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let mut transaction = self.begin_aside().await?;
+            let piece = sql(statement)
+                .bind(before)
+                .bind(COMPACTED_MAX)
+                .execute(&mut transaction)
+                .await?;
+            transaction.commit_aside().await?;
+            if piece == 0 {
+                return Ok(deleted);
+            }
+            deleted += piece;
+        }
+    }
+}
+
+/// Adds up what a batch says twice, and refuses what cannot be.
+fn fold(rows: &[UsageRow], now: Timestamp) -> Result<Folded, StoreError> {
+    if rows.len() > USAGE_ROWS_MAX {
+        return Err(StoreError::invalid(format!(
+            "rows: a batch has at most {USAGE_ROWS_MAX} rows"
+        )));
+    }
+    let now_us = now.as_microsecond();
+    let mut folded = Folded::default();
+    for row in rows {
+        let count = i64::try_from(row.count.min(ROW_COUNT_MAX + 1)).map_err(StoreError::unavailable)?;
+        if row.count == 0 || row.count > ROW_COUNT_MAX {
+            return Err(StoreError::invalid(format!(
+                "rows: no minute has {} requests",
+                row.count
+            )));
+        }
+        let minute = row.minute.clamp(0, now_us / MINUTE_US);
+        *folded
+            .counts
+            .entry((row.key_id.0, minute, outcome_text(&row.outcome)?))
+            .or_default() += count;
+        let last = folded.last_used_us.entry(row.key_id.0).or_insert(i64::MIN);
+        *last = (*last).max(row.last_at_us.clamp(0, now_us));
+    }
+    Ok(folded)
+}
+
+/// Those of `ids` that are keys of the deployment.
+async fn own_keys(
+    connection: &mut Connection,
+    deployment_id: DeploymentId,
+    ids: impl Iterator<Item = i64>,
+) -> Result<HashSet<i64>, StoreError> {
+    let ids: Vec<i64> = ids.collect();
+    let mut own = HashSet::with_capacity(ids.len());
+    for piece in pieces(&ids) {
+        let list = numbered(2, "?", piece.len());
+        let text = format!("SELECT id FROM keys WHERE deployment_id = $1 AND id IN ({list})");
+        let mut statement = sql(AssertSqlSafe(text)).bind(deployment_id.0);
+        for id in piece {
+            statement = statement.bind(*id);
+        }
+        for row in statement.fetch_all(connection).await? {
+            own.insert(row.try_get("id")?);
+        }
+    }
+    Ok(own)
+}
+
+async fn add_counts(connection: &mut Connection, counts: &BTreeMap<(i64, i64, String), i64>) -> Result<(), StoreError> {
+    let rows: Vec<_> = counts.iter().collect();
+    for piece in pieces(&rows) {
+        let list = numbered(1, "(?, ?, ?, ?)", piece.len());
+        let mut statement = sql(AssertSqlSafe(format!(
+            "INSERT INTO key_usage (key_id, minute, outcome, count) VALUES {list}
+             ON CONFLICT (key_id, minute, outcome) DO UPDATE SET count = key_usage.count + excluded.count"
+        )));
+        for ((key_id, minute, outcome), count) in piece {
+            statement = statement.bind(*key_id).bind(*minute).bind(outcome).bind(**count);
+        }
+        statement.execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Sets when keys were last used, where that is later than what is known.
+async fn raise_last_used(connection: &mut Connection, last_used_us: &BTreeMap<i64, i64>) -> Result<(), StoreError> {
+    let rows: Vec<_> = last_used_us.iter().collect();
+    for piece in pieces(&rows) {
+        let list = numbered(1, "(?, ?)", piece.len());
+        let mut statement = sql(AssertSqlSafe(format!(
+            "WITH used (id, at_us) AS (VALUES {list})
+             UPDATE keys SET last_used_at_us = used.at_us FROM used
+             WHERE keys.id = used.id AND (keys.last_used_at_us IS NULL OR keys.last_used_at_us < used.at_us)"
+        )));
+        for (key_id, at_us) in piece {
+            statement = statement.bind(**key_id).bind(**at_us);
+        }
+        statement.execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// `allowed`, `rate_limited:` and the rule, `denied:` and the reason.
+fn outcome_text(outcome: &UsageOutcome) -> Result<String, StoreError> {
+    let text = match outcome {
+        UsageOutcome::Allowed => "allowed".to_owned(),
+        UsageOutcome::RateLimited(rule) => format!("rate_limited:{rule}"),
+        UsageOutcome::Denied(reason) => format!("denied:{reason}"),
+    };
+    // PostgreSQL stores no NUL.
+    if text.len() > OUTCOME_BYTES_MAX || text.contains('\0') {
+        return Err(StoreError::invalid(format!(
+            "rows: an outcome is at most {OUTCOME_BYTES_MAX} bytes of text"
+        )));
+    }
+    Ok(text)
+}
+
+fn key_usage(row: &Row) -> Result<KeyUsage, StoreError> {
+    let text: String = row.try_get("outcome")?;
+    let outcome = match text.split_once(':') {
+        None if text == "allowed" => UsageOutcome::Allowed,
+        Some(("rate_limited", rule)) => UsageOutcome::RateLimited(rule.to_owned()),
+        Some(("denied", reason)) => UsageOutcome::Denied(reason.to_owned()),
+        _ => return Err(StoreError::unavailable(format!("the outcome `{text}` is unknown"))),
+    };
+    Ok(KeyUsage {
+        minute: row.try_get("minute")?,
+        outcome,
+        count: column::count(row.try_get("count")?)?,
+    })
+}
