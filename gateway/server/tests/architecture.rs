@@ -13,6 +13,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("portcullis-record", &["verify"]),
     ("portcullis-sync", &["verify", "limits", "record"]),
     ("portcullis-store", &["verify", "limits", "record", "sync"]),
+    ("portcullis-postgres-server", &[]),
     ("portcullis-http", &["verify", "limits", "config"]),
     ("portcullis-proxy", &["http", "verify", "limits", "record", "config"]),
     ("portcullis-authz", &["http", "verify", "limits", "record", "config"]),

@@ -21,7 +21,9 @@ pub(crate) struct Installed {
 impl Installed {
     pub(crate) fn find() -> Installed {
         let folder = in_path().or_else(newest_of_debian).unwrap_or_else(|| {
-            panic!("no PostgreSQL server is installed: neither PATH nor {DEBIAN} has initdb; `.ci/setup test` installs it")
+            panic!(
+                "no PostgreSQL server is installed: neither PATH nor {DEBIAN} has initdb; `.ci/setup test` installs it"
+            )
         });
         let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         Installed { folder, is_root }
@@ -45,7 +47,11 @@ impl Installed {
     /// Where a program is: beside `initdb`, else wherever the system finds it.
     pub(crate) fn command_path(&self, program: &str) -> PathBuf {
         let beside = self.folder.join(program);
-        if beside.exists() { beside } else { PathBuf::from(program) }
+        if beside.exists() {
+            beside
+        } else {
+            PathBuf::from(program)
+        }
     }
 
     /// Runs a program and answers its standard output; panics with its standard error unless it succeeds.
@@ -79,7 +85,12 @@ impl Installed {
     }
 
     pub(crate) fn write(&self, file: &Path, text: &str) {
-        let spawned = self.command("tee").arg(file).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let spawned = self
+            .command("tee")
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("tee: {error}"));
         let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
         let ended = child.wait();

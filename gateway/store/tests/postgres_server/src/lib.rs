@@ -4,7 +4,10 @@
 //! Knows nothing of what is stored. It uses the PostgreSQL that is installed (PATH, or where Debian puts it) and needs
 //! no rights: as root it runs the server as `nobody`, since PostgreSQL refuses root.
 
-#![expect(clippy::panic, reason = "a test that cannot have its server fails, and says so by panicking")]
+#![expect(
+    clippy::panic,
+    reason = "a test that cannot have its server fails, and says so by panicking"
+)]
 
 mod installed;
 mod watchdog;
@@ -126,7 +129,18 @@ impl PostgresServer {
 
     /// Runs SQL in a database, past whatever is tested, and answers its rows: one per line, columns apart by `|`.
     pub fn psql(&self, database: &str, sql: &str) -> String {
-        let arguments = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", sql];
+        let arguments = [
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.url(database),
+            "-c",
+            sql,
+        ];
         self.installed.run("psql", &arguments.map(OsStr::new))
     }
 
@@ -178,7 +192,10 @@ impl PostgresServer {
 
     /// What the server is started with.
     fn options(&self) -> String {
-        let mut options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=", self.port);
+        let mut options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=",
+            self.port
+        );
         options.push_str(" -c max_connections=400 -c shared_buffers=32MB");
         for setting in &self.settings {
             options.push_str(" -c ");

@@ -46,7 +46,12 @@ impl Watchdog {
             .stdout(Stdio::piped())
             .spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("sh: {error}"));
-        let mut lines = child.stdout.take().map(|stdout| BufReader::new(stdout).lines()).into_iter().flatten();
+        let mut lines = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout).lines())
+            .into_iter()
+            .flatten();
         let first = lines.next();
         if !matches!(&first, Some(Ok(line)) if line == "ready") {
             let log: Vec<String> = first.into_iter().chain(lines).map_while(Result::ok).collect();

@@ -18,7 +18,10 @@ fn a_server_is_killed_started_again_followed_and_gone() {
     assert_eq!(server.psql(database, "SELECT count(*), sum(n) FROM t"), "3|3");
 
     let standby = server.standby();
-    assert_eq!(standby.psql(database, "SELECT pg_is_in_recovery(), count(*) FROM t"), "t|3");
+    assert_eq!(
+        standby.psql(database, "SELECT pg_is_in_recovery(), count(*) FROM t"),
+        "t|3"
+    );
 
     let folder = server.psql("postgres", "SHOW data_directory");
     server.stop();
