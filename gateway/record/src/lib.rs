@@ -8,5 +8,5 @@ pub mod usage;
 
 mod label;
 
-pub use metrics::{ConnectionGuard, InFlightGuard, LimitTotals, Metrics, Surface, UsageTotals};
+pub use metrics::{ConnectionGuard, InFlightGuard, LimitTotals, Metrics, Surface, SyncTotals, UsageTotals};
 pub use prometheus::Error as MetricsError;

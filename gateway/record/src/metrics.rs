@@ -13,8 +13,12 @@ use prometheus::{
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+mod sync;
 #[cfg(test)]
 mod tests;
+
+use sync::SyncMetrics;
+pub use sync::SyncTotals;
 
 /// From a decision on a warm key to one that waits for a look-up, in seconds.
 const DECISION_BUCKETS_S: &[f64] = &[
@@ -60,6 +64,7 @@ pub struct Metrics {
     cache: CacheMetrics,
     limits: LimitMetrics,
     usage: UsageMetrics,
+    sync: SyncMetrics,
     /// Held while another part's totals are copied, so that two scrapes at once do not add the same growth twice.
     copying: Mutex<()>,
 }
@@ -197,6 +202,7 @@ impl Metrics {
             cache: CacheMetrics::new(register)?,
             limits: LimitMetrics::new(register)?,
             usage: UsageMetrics::new(register)?,
+            sync: SyncMetrics::new(register)?,
             copying: Mutex::new(()),
             registry,
         })
@@ -293,6 +299,12 @@ impl Metrics {
         set(&self.usage.rows_waiting, totals.rows_waiting);
         raise_to(&self.usage.rows_dropped, totals.rows_dropped);
         set(&self.usage.oldest_seconds, totals.oldest_s);
+    }
+
+    /// Copies how far the change log was followed; called at scrape time.
+    pub fn observe_sync(&self, totals: &SyncTotals) {
+        let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sync.observe(totals);
     }
 
     /// Everything, in the Prometheus text format 0.0.4.

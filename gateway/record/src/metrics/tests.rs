@@ -367,6 +367,22 @@ fn totals_of_other_parts_are_copied_not_added() {
     check("portcullis_usage_rows_waiting", &[], 60.0, report);
     check("portcullis_usage_rows_dropped_total", &[], 1.0, report);
     check("portcullis_usage_oldest_seconds", &[], 4.0, report);
+    let follow = |metrics: &Metrics| {
+        for applied_revision in [9, 12] {
+            metrics.observe_sync(&SyncTotals {
+                applied_revision,
+                staleness: Some(Duration::from_millis(1_500)),
+                standing: portcullis_verify::Standing::TooStale,
+                is_following: true,
+                reconnects: 4,
+            });
+        }
+    };
+    check("portcullis_sync_applied_revision", &[], 12.0, follow);
+    check("portcullis_sync_staleness_seconds", &[], 1.5, follow);
+    check("portcullis_sync_refusing", &[], 1.0, follow);
+    check("portcullis_sync_following", &[], 1.0, follow);
+    check("portcullis_sync_reconnects_total", &[], 4.0, follow);
     let save = |metrics: &Metrics| {
         [true, false, true]
             .into_iter()
