@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_record::Metrics;
+use portcullis_record::usage::UsageMeter;
 use portcullis_verify::{
     AppId, AppRecord, AppScope, CacheSettings, Clock, DeploymentId, FailureSettings, Fetched, KeyHash, KeyId,
     KeyRecord, KeySource, ManualClock, Mode, Moment, Rule, RuleSet, SchemeId, SchemeRecord, Secret, SourceError, Unit,
@@ -133,6 +134,7 @@ pub(crate) struct Api {
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: ManualClock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) usage: Arc<UsageMeter>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<()>,
 }
@@ -199,9 +201,11 @@ impl Setup {
             },
         });
         let metrics = Arc::new(Metrics::new().unwrap());
+        let usage = Arc::new(UsageMeter::new(1_000, verifier.clock().now()));
         let parts = AuthzParts {
             verifier: Arc::new(verifier),
             metrics: Arc::clone(&metrics),
+            usage: Arc::clone(&usage),
             deployment_id: DEPLOYMENT,
             apps: self.apps,
             body_bytes_max: self.body_bytes_max,
@@ -219,6 +223,7 @@ impl Setup {
             keys,
             clock: manual,
             metrics,
+            usage,
             shutdown,
             running,
         }

@@ -143,7 +143,11 @@ impl Flow {
                 self.parts.verifier.verify(&request).await
             }
         };
-        let elapsed = Duration::from_micros(clock.now().monotonic_us.saturating_sub(begun.monotonic_us));
+        let decided = clock.now();
+        if let Ok(verdict) = &verdict {
+            self.parts.usage.note(verdict, decided);
+        }
+        let elapsed = Duration::from_micros(decided.monotonic_us.saturating_sub(begun.monotonic_us));
         let (outcome, key, blocked_rule) = match &verdict {
             Ok(Verdict::Allow(permit)) => ("allowed", Some(&permit.key), None),
             Ok(Verdict::Deny(denial)) => (denial.reason.name(), denial.key.as_ref(), denial.blocked_rule()),

@@ -17,6 +17,7 @@ mod fixture;
 
 use ipnet::IpNet;
 use portcullis_record::Metrics;
+use portcullis_record::usage::UsageMeter;
 use portcullis_verify::{AppScope, DeploymentId, Verifier};
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub struct AuthzParts {
     pub verifier: Arc<Verifier>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Counts what keys are used for.
+    pub usage: Arc<UsageMeter>,
     /// The tenant whose keys it answers for.
     pub deployment_id: DeploymentId,
     /// The apps whose keys it answers for.

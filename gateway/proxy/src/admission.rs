@@ -5,7 +5,7 @@
 
 use crate::client_stream::{BodyLength, ClientStream};
 use crate::exchange::Exchange;
-use crate::flow::FlowParts;
+use crate::flow::{FlowParts, between};
 use crate::framing::{self, Upgrade};
 use crate::route::Route;
 use crate::{credential, reply};
@@ -126,9 +126,13 @@ impl FlowParts {
                 self.verifier.verify(&asked).await
             }
         };
+        let decided = self.now();
+        if let Ok(verdict) = &verdict {
+            self.usage.note(verdict, decided);
+        }
         let result = self.settle(exchange, &route, verdict);
         self.metrics
-            .decision(Surface::Proxy, exchange.outcome, self.elapsed(started));
+            .decision(Surface::Proxy, exchange.outcome, between(started, decided));
         result
     }
 

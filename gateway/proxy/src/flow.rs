@@ -22,6 +22,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use portcullis_http::Refusal;
 use portcullis_record::Metrics;
+use portcullis_record::usage::UsageMeter;
 use portcullis_verify::{Moment, Verifier};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct FlowParts {
     pub(crate) verifier: Arc<Verifier>,
     /// Where things are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Where it is counted what keys are used for.
+    pub(crate) usage: Arc<UsageMeter>,
     /// Peers whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Bounds of a request.
@@ -67,8 +70,13 @@ impl FlowParts {
 
     /// How long ago that was.
     pub(crate) fn elapsed(&self, since: Moment) -> Duration {
-        Duration::from_micros(self.now().monotonic_us.saturating_sub(since.monotonic_us))
+        between(since, self.now())
     }
+}
+
+/// The time from one moment to another.
+pub(crate) fn between(since: Moment, until: Moment) -> Duration {
+    Duration::from_micros(until.monotonic_us.saturating_sub(since.monotonic_us))
 }
 
 #[async_trait]

@@ -16,6 +16,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use portcullis_config::settings;
 use portcullis_record::Metrics;
+use portcullis_record::usage::UsageMeter;
 use portcullis_verify::{DeploymentId, Verifier};
 use rustls::RootCertStore;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub struct ProxyParts {
     pub verifier: Arc<Verifier>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// Where it is counted what keys are used for.
+    pub usage: Arc<UsageMeter>,
     /// Tell of limits in `X-RateLimit-*` headers too.
     pub legacy_headers: bool,
     /// Log every request.
@@ -96,6 +99,7 @@ impl Proxy {
             routes,
             verifier,
             metrics,
+            usage,
             legacy_headers,
             log_requests,
         } = parts;
@@ -110,6 +114,7 @@ impl Proxy {
             routes: RouteTable::of_routes(compiled.into_iter()),
             verifier,
             metrics,
+            usage,
             trusted_proxies: gateway.trusted_proxies.clone(),
             limits: RequestLimits::from(&gateway),
             legacy_headers,

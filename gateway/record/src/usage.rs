@@ -10,7 +10,7 @@ mod reporter;
 mod sink;
 mod tally;
 
-pub use meter::UsageMeter;
+pub use meter::{METER_ROWS_MAX, UsageMeter};
 pub use reporter::{BATCHES_MAX, ReporterParts, UsageReporter};
 pub use sink::{SinkError, UsageSink};
 

@@ -11,6 +11,7 @@ use portcullis_control::{Bootstrap, BootstrapError, ControlParts, TailerHandle};
 use portcullis_limits::LocalLimiter;
 use portcullis_proxy::{Proxy, ProxyParts, ResolvedRoute};
 use portcullis_record::Metrics;
+use portcullis_record::usage::{METER_ROWS_MAX, UsageMeter};
 use portcullis_store::Store;
 use portcullis_verify::{
     AppScope, CacheSettings, Clock, DeploymentId, FailureSettings, RuleSet, Verifier, VerifierParts,
@@ -30,6 +31,7 @@ pub(crate) struct Engine {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) limiter: Arc<LocalLimiter>,
     pub(crate) default_rules: Arc<RuleSet>,
+    pub(crate) usage: Arc<UsageMeter>,
     pub(crate) first_deployment: DeploymentId,
 }
 
@@ -85,6 +87,7 @@ pub(crate) async fn engine(
         shutdown.clone(),
     ));
     Ok(Engine {
+        usage: Arc::new(UsageMeter::new(METER_ROWS_MAX, clock.now())),
         store,
         clock,
         tailer,
@@ -126,6 +129,7 @@ pub(crate) async fn proxy(settings: &Settings, engine: &Engine, metrics: &Arc<Me
         routes,
         verifier: Arc::clone(&engine.verifier),
         metrics: Arc::clone(metrics),
+        usage: Arc::clone(&engine.usage),
         legacy_headers: settings.limits.legacy_headers,
         log_requests: settings.log.requests,
     })?)
@@ -136,6 +140,7 @@ pub(crate) async fn authz(settings: &Settings, engine: &Engine, metrics: &Arc<Me
     Ok(AuthzParts {
         verifier: Arc::clone(&engine.verifier),
         metrics: Arc::clone(metrics),
+        usage: Arc::clone(&engine.usage),
         deployment_id: deployment(engine, settings.authz.deployment.as_deref(), || "authz".into()).await?,
         apps: match &settings.authz.apps {
             None => AppScope::Every,

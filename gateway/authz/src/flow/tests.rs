@@ -1,6 +1,7 @@
 use super::*;
-use crate::fixture::{Api, CHECK, FORWARD, Setup, check_request};
+use crate::fixture::{Api, CHECK, FORWARD, NOW, Setup, check_request};
 use http_body_util::Full;
+use portcullis_record::usage::UsageOutcome;
 use serde_json::json;
 
 fn request(method: Method, target: &str, lines: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
@@ -196,6 +197,24 @@ async fn each_decision_is_counted_once_under_its_outcome() {
     assert_eq!(api.metric("portcullis_decision_seconds_count"), 5);
     assert_eq!(api.metric("portcullis_requests_in_flight"), 0);
     assert!(!api.metrics.render().unwrap().contains(secret.suffix()));
+    // And under the key, where one is known.
+    api.usage.gather();
+    let mut used: Vec<_> = api
+        .usage
+        .take(usize::MAX)
+        .into_iter()
+        .map(|row| (row.key_id.0, row.outcome, row.minute, row.count, row.last_at_us))
+        .collect();
+    used.sort_by_key(|row| row.0);
+    let (minute, last_us) = (NOW.wall_us / 60_000_000, NOW.wall_us);
+    let revoked = UsageOutcome::Denied("key_revoked".into());
+    assert_eq!(
+        used,
+        [
+            (100, UsageOutcome::Allowed, minute, 2, last_us),
+            (101, revoked, minute, 1, last_us)
+        ]
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use portcullis_config::Settings;
 use portcullis_config::settings::{self, Listener, Route};
 use portcullis_proxy::{Proxy, ProxyParts, ResolvedRoute, bind};
 use portcullis_record::Metrics;
+use portcullis_record::usage::UsageMeter;
 use portcullis_verify::failure_throttle::FailureSettings;
 use portcullis_verify::lookup::CacheSettings;
 use portcullis_verify::verifier::VerifierParts;
@@ -94,6 +95,7 @@ pub(crate) struct Gateway {
     pub(crate) key: String,
     pub(crate) keys: Arc<Keys>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) usage: Arc<UsageMeter>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinHandle<()>,
@@ -160,6 +162,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
         },
     }));
     let metrics = Arc::new(Metrics::new().unwrap());
+    let usage = Arc::new(UsageMeter::new(1_000, verifier.clock().now()));
     let listeners = bind(&setup.gateway).unwrap();
     let address = listeners[0].address();
     let proxy = Proxy::new(ProxyParts {
@@ -174,6 +177,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
             .collect(),
         verifier: Arc::clone(&verifier),
         metrics: Arc::clone(&metrics),
+        usage: Arc::clone(&usage),
         legacy_headers: setup.legacy_headers,
         log_requests: true,
     })
@@ -185,6 +189,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
         key: String::new(),
         keys,
         metrics,
+        usage,
         verifier,
         stop,
         running,

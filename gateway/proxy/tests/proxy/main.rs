@@ -19,3 +19,4 @@ mod protocols;
 mod refusals;
 mod streaming;
 mod upstreams;
+mod usage;

@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 #[cfg(test)]
 mod tests;
 
+/// Rows that a meter keeps unless there is a reason for another number: some 75 MB.
+pub const METER_ROWS_MAX: usize = 500_000;
+
 /// Inboxes, so that those who note first in a word seldom meet. A power of two.
 const INBOXES: usize = 16;
 /// Entries in one inbox from which on it is asked for a gathering.
@@ -51,8 +54,8 @@ struct Entry {
 }
 
 impl UsageMeter {
-    /// A meter that has counted nothing. While nobody takes them, at most `rows_max` rows are kept, of about a hundred bytes each: the
-    /// minutes of a key are merged first, into the later one; then new keys and outcomes are dropped, and counted as dropped.
+    /// A meter that has counted nothing. While nobody takes them, at most `rows_max` rows are kept, of some 150 bytes each: the minutes
+    /// of a key are merged first, into the later one; then new keys and outcomes are dropped, and counted as dropped.
     #[must_use]
     pub fn new(rows_max: usize, now: Moment) -> UsageMeter {
         UsageMeter {
