@@ -1,12 +1,7 @@
-//! What every store promises, written against `Store` alone: another database passes when `fresh` opens it.
+//! What every store promises, written against `Store` alone. Each database has a test crate that brings a `Place` and
+//! runs all of this.
 //!
 //! One file per promise. Time is a manual clock that starts at `START_US`; nothing here waits for time to pass.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that fails says so by panicking"
-)]
 
 mod apps;
 mod change_log;
@@ -20,6 +15,7 @@ mod schemes;
 mod tenants;
 mod tokens;
 
+use crate::Place;
 use jiff::Timestamp;
 use portcullis_store::entity::{App, Key, NewApp, NewKey, NewScheme, NewSecret};
 use portcullis_store::{Changes, Store, StoreError};
@@ -27,50 +23,47 @@ use portcullis_verify::{Change, ChangeKind, Clock, DeploymentId, KeyHash, Manual
 use std::time::Duration;
 
 /// 2026-11-21T10:00:00Z.
-const START_US: i64 = 1_795_255_200_000_000;
-const SECOND_US: u64 = 1_000_000;
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const START_US: i64 = 1_795_255_200_000_000;
+pub(crate) const SECOND_US: u64 = 1_000_000;
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A new store of its own, with a deployment.
-struct Fresh {
-    store: Store,
-    deployment: DeploymentId,
-    time: ManualClock,
-    clock: Clock,
-    url: String,
-    _folder: tempfile::TempDir,
+pub(crate) struct Fresh {
+    pub(crate) store: Store,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) time: ManualClock,
+    pub(crate) clock: Clock,
+    pub(crate) place: Place,
 }
 
-async fn fresh() -> Fresh {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/store.db", folder.path().display());
+pub(crate) async fn fresh() -> Fresh {
+    let place = Place::new();
     let (clock, time) = Clock::manual(Moment {
         monotonic_us: 1,
         wall_us: START_US,
     });
-    let store = Store::open(&url, clock.clone()).await.unwrap();
+    let store = Store::open(place.url(), clock.clone()).await.unwrap();
     let deployment = store.ensure_first_deployment().await.unwrap().id;
     Fresh {
         store,
         deployment,
         time,
         clock,
-        url,
-        _folder: folder,
+        place,
     }
 }
 
 impl Fresh {
     /// A second way into the same database, as another process would have.
-    async fn open_again(&self) -> Store {
-        Store::open(&self.url, self.clock.clone()).await.unwrap()
+    pub(crate) async fn open_again(&self) -> Store {
+        Store::open(self.place.url(), self.clock.clone()).await.unwrap()
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_microsecond(self.clock.now().wall_us).unwrap()
     }
 
-    async fn app(&self, slug: &str) -> App {
+    pub(crate) async fn app(&self, slug: &str) -> App {
         self.store
             .create_app(self.deployment, new_app(slug))
             .await
@@ -78,7 +71,7 @@ impl Fresh {
             .value
     }
 
-    async fn key(&self, app_slug: &str, number: u8) -> Key {
+    pub(crate) async fn key(&self, app_slug: &str, number: u8) -> Key {
         self.store
             .create_key(self.deployment, app_slug, new_key(number))
             .await
@@ -86,18 +79,18 @@ impl Fresh {
             .value
     }
 
-    async fn scheme(&self, slug: &str) {
+    pub(crate) async fn scheme(&self, slug: &str) {
         self.store
             .create_scheme(self.deployment, new_scheme(slug))
             .await
             .unwrap();
     }
 
-    async fn changes(&self) -> Vec<Change> {
+    pub(crate) async fn changes(&self) -> Vec<Change> {
         replay(&self.store, 0).await
     }
 
-    async fn kinds_after(&self, revision: u64) -> Vec<ChangeKind> {
+    pub(crate) async fn kinds_after(&self, revision: u64) -> Vec<ChangeKind> {
         replay(&self.store, revision)
             .await
             .into_iter()
@@ -106,18 +99,18 @@ impl Fresh {
     }
 }
 
-async fn replay(store: &Store, revision: u64) -> Vec<Change> {
+pub(crate) async fn replay(store: &Store, revision: u64) -> Vec<Change> {
     match store.changes_after(revision, u32::MAX).await.unwrap() {
         Changes::Replay { changes, .. } => changes,
         Changes::Reset { head } => panic!("reset to {head:?}"),
     }
 }
 
-fn hash(number: u8) -> KeyHash {
+pub(crate) fn hash(number: u8) -> KeyHash {
     KeyHash([number; 32])
 }
 
-fn new_app(slug: &str) -> NewApp {
+pub(crate) fn new_app(slug: &str) -> NewApp {
     NewApp {
         slug: slug.into(),
         name: "An app".into(),
@@ -132,7 +125,7 @@ fn new_app(slug: &str) -> NewApp {
     }
 }
 
-fn new_key(number: u8) -> NewKey {
+pub(crate) fn new_key(number: u8) -> NewKey {
     NewKey {
         hash: hash(number),
         key_prefix: "pre".into(),
@@ -148,7 +141,7 @@ fn new_key(number: u8) -> NewKey {
     }
 }
 
-fn new_secret(number: u8) -> NewSecret {
+pub(crate) fn new_secret(number: u8) -> NewSecret {
     NewSecret {
         hash: hash(number),
         key_prefix: "pre".into(),
@@ -156,7 +149,7 @@ fn new_secret(number: u8) -> NewSecret {
     }
 }
 
-fn new_scheme(slug: &str) -> NewScheme {
+pub(crate) fn new_scheme(slug: &str) -> NewScheme {
     NewScheme {
         slug: slug.into(),
         name: "A scheme".into(),
@@ -165,7 +158,7 @@ fn new_scheme(slug: &str) -> NewScheme {
     }
 }
 
-fn rule(max_requests: i32) -> Rule {
+pub(crate) fn rule(max_requests: i32) -> Rule {
     Rule {
         unit: Unit::Minute,
         duration: 1,
@@ -176,7 +169,7 @@ fn rule(max_requests: i32) -> Rule {
     }
 }
 
-fn full_rule() -> Rule {
+pub(crate) fn full_rule() -> Rule {
     Rule {
         unit: Unit::CalendarMonth,
         duration: 1,
@@ -187,12 +180,12 @@ fn full_rule() -> Rule {
     }
 }
 
-fn strings(texts: &[&str]) -> Vec<String> {
+pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// Fails unless the call failed with this public message.
 #[track_caller]
-fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, message: &str) {
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, message: &str) {
     assert_eq!(outcome.unwrap_err().to_string(), message);
 }
