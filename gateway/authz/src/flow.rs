@@ -151,7 +151,7 @@ impl Flow {
         let (outcome, key, blocked_rule) = match &verdict {
             Ok(Verdict::Allow(permit)) => ("allowed", Some(&permit.key), None),
             Ok(Verdict::Deny(denial)) => (denial.reason.name(), denial.key.as_ref(), denial.blocked_rule()),
-            Err(VerifyError::Source(error)) => {
+            Err(error @ (VerifyError::Source(_) | VerifyError::TooStale { .. })) => {
                 tracing::warn!(request_id = %question.request_id, %error, "the decision API could not decide");
                 ("control_unavailable", None, None)
             }

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use portcullis_store::StoreError;
+use portcullis_store::entity::TokenKind;
 use portcullis_verify::{KeyId, VerifyError};
 
 /// Why a request is not answered as its caller hoped.
@@ -24,6 +25,15 @@ pub(crate) enum ApiError {
         /// Whether there was one at all.
         presented: bool,
     },
+    /// The token is good, but of the other kind.
+    #[error("the token is of the other kind")]
+    WrongTokenKind {
+        /// The kind that the path needs.
+        needed: TokenKind,
+    },
+    /// As many gateways are connected as there may be.
+    #[error("there are too many gateways")]
+    TooManyGateways,
     /// The caller's address sent too many wrong tokens.
     #[error("too many wrong tokens")]
     TooManyFailures {
@@ -89,11 +99,23 @@ impl ApiError {
             ApiError::Refused(faults) => faults.clone(),
             ApiError::Unauthenticated { presented: false } => one(
                 ErrorCode::Unauthenticated,
-                "A management token is required: send `Authorization: Bearer <token>`.".to_owned(),
+                "A token is required: send `Authorization: Bearer <token>`.".to_owned(),
             ),
             ApiError::Unauthenticated { presented: true } => one(
                 ErrorCode::Unauthenticated,
-                "The management token is not known, or is revoked.".to_owned(),
+                "The token is not known, or is revoked.".to_owned(),
+            ),
+            ApiError::WrongTokenKind { needed } => one(
+                ErrorCode::WrongTokenKind,
+                match needed {
+                    TokenKind::Management => "This is a gateway's token; a management token is required.",
+                    TokenKind::Gateway => "This is a management token; a gateway's token is required.",
+                }
+                .to_owned(),
+            ),
+            ApiError::TooManyGateways => one(
+                ErrorCode::TooManyGateways,
+                "As many gateways are connected as this process takes; try again.".to_owned(),
             ),
             ApiError::TooManyFailures { retry_after_s } => one(
                 ErrorCode::TooManyFailures,
@@ -111,7 +133,7 @@ impl ApiError {
                 format!("The change is committed as revision {revision}, but not yet confirmed as applied."),
             ),
             ApiError::Store(error) => vec![store_fault(error)],
-            ApiError::Verify(VerifyError::Source(_)) => one(
+            ApiError::Verify(VerifyError::Source(_) | VerifyError::TooStale { .. }) => one(
                 ErrorCode::StoreUnavailable,
                 "The store cannot be asked now; try again.".to_owned(),
             ),
@@ -133,6 +155,8 @@ impl ApiError {
             ApiError::NotConfirmed { revision, .. } => tracing::error!(revision, "a change was not applied in time"),
             ApiError::Refused(_)
             | ApiError::Unauthenticated { .. }
+            | ApiError::WrongTokenKind { .. }
+            | ApiError::TooManyGateways
             | ApiError::TooManyFailures { .. }
             | ApiError::KeyAlreadyCreated(_)
             | ApiError::Store(_) => {}
@@ -155,6 +179,10 @@ fn store_fault(error: &StoreError) -> Fault {
             "rate-limit scheme" => Fault::new(
                 ErrorCode::NoSuchScheme,
                 "This deployment has no rate-limit scheme with this slug.",
+            ),
+            "token" => Fault::new(
+                ErrorCode::NoSuchToken,
+                "This deployment has no such token, or it is revoked already.",
             ),
             what => Fault::new(ErrorCode::NoSuchRoute, format!("This deployment has no such {what}.")),
         },

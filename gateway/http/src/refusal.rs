@@ -105,7 +105,7 @@ impl Refusal {
     #[must_use]
     pub fn of_error(error: &VerifyError) -> Refusal {
         match error {
-            VerifyError::Source(_) => Refusal {
+            VerifyError::Source(_) | VerifyError::TooStale { .. } => Refusal {
                 retry_after_s: Some(1),
                 ..Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -13,7 +13,7 @@ use crate::{AppScope, DenialReason, Moment, Requirement, StoredKey, resource};
 /// A key of another deployment is [`DenialReason::AppNotAllowed`] whatever else is wrong with it: its state is that tenant's secret.
 #[must_use]
 pub fn decide(key: &StoredKey, requirement: &Requirement, path: &str, now: Moment) -> Option<DenialReason> {
-    if key.deployment_id != requirement.deployment_id {
+    if !requirement.is_of_tenant(key) {
         return Some(DenialReason::AppNotAllowed);
     }
     if let Some(reason) = is_dead(key, now) {
@@ -34,7 +34,7 @@ pub fn decide(key: &StoredKey, requirement: &Requirement, path: &str, now: Momen
 /// Whether what began with `key` may go on at `now`: every check of [`decide`] but the one of the path.
 #[must_use]
 pub fn may_go_on(key: &StoredKey, requirement: &Requirement, now: Moment) -> bool {
-    key.deployment_id == requirement.deployment_id
+    requirement.is_of_tenant(key)
         && is_dead(key, now).is_none()
         && requirement.apps.includes(&key.app.slug)
         && requirement.is_granted(key)
@@ -55,6 +55,11 @@ pub fn is_dead(key: &StoredKey, now: Moment) -> Option<DenialReason> {
 }
 
 impl Requirement {
+    /// Whether a key is of the tenant whose keys are meant.
+    pub(crate) fn is_of_tenant(&self, key: &StoredKey) -> bool {
+        self.deployment_id.is_none_or(|id| key.deployment_id == id)
+    }
+
     /// Whether a key holds all that is asked for.
     fn is_granted(&self, key: &StoredKey) -> bool {
         self.permissions

@@ -33,7 +33,7 @@ pub use identifier::{AppId, DeploymentId, KeyHash, KeyId, SchemeId, Version};
 pub use key_record::{AppRecord, KeyRecord, SchemeRecord};
 pub use key_source::{Fetched, KeySource, SourceError};
 pub use limiter::{Charge, ChargeOutcome, ChargeRequest, Limiter, RuleState};
-pub use lookup::{CacheSettings, Found, Lookup, LookupStats};
+pub use lookup::{CacheSettings, Found, Lookup, LookupStats, TableState};
 pub use permission::{PermissionExpression, PermissionSyntaxError};
 pub use presented_key::{MalformedKey, PresentedKey};
 pub use rule::{CompiledRule, EndpointPattern, Endpoints, Mode, Rule, RuleFault, RuleSet, Unit, Window};

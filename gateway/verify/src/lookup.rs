@@ -13,26 +13,40 @@
 //!   `wide`; an entry remembers the count up to which it was held against the notes, so that a hit costs one comparison until the
 //!   next such change.
 //! - A new history of the store, or a doubt, raises the floor: what was read before it is not given any more.
+//!
+//! A lookup may be made to hold every key ([`Lookup::of_every_key`]). Then a hash that is not held is unknown without asking, once
+//! the table is whole and for as long as no change names it: a change makes it *pending* in the critical section that drops the
+//! entry, and only an answer that covers the change ends that, in the critical section in which it lands.
 
+mod completeness;
 mod fence;
 mod flight;
 #[cfg(test)]
 mod interleaving_tests;
+mod known_keys;
 #[cfg(test)]
 pub(crate) mod scripted_source;
 mod shared_rules;
+mod table;
+#[cfg(test)]
+mod table_interleaving_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::{Change, ChangeKind, Clock, KeyHash, KeySource, Moment, RuleSet, StoredKey, Version};
+use crate::{Change, ChangeKind, Clock, Freshness, KeyHash, KeySource, Moment, RuleSet, Standing, StoredKey, Version};
+use completeness::Completeness;
+pub use completeness::TableState;
 use fence::{StripeFence, WideFences};
 use flight::Flight;
+use known_keys::KnownKeys;
 use moka::policy::EvictionPolicy;
 use parking_lot::{Mutex, RwLock};
 use shared_rules::SharedRules;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -84,7 +98,9 @@ pub struct LookupStats {
 
 /// The cache in front of a [`KeySource`].
 pub struct Lookup {
-    known: moka::sync::Cache<KeyHash, Arc<StoredKey>>,
+    known: KnownKeys,
+    /// Of a table of every key. Of anything else, never complete.
+    completeness: Completeness,
     unknown: moka::sync::Cache<KeyHash, Absence>,
     stripes: Box<[Mutex<Stripe>]>,
     wide_fences: RwLock<WideFences>,
@@ -95,6 +111,8 @@ pub struct Lookup {
     source: Arc<dyn KeySource>,
     rules: SharedRules,
     clock: Clock,
+    /// Unset: up to date at all times.
+    freshness: OnceLock<Arc<Freshness>>,
     settings: CacheSettings,
     /// One permit per look-up at the source.
     slots: Semaphore,
@@ -116,6 +134,8 @@ struct Absence {
 struct Stripe {
     fence: StripeFence,
     flights: HashMap<KeyHash, Flight>,
+    /// Of a table: hashes that a change named, or that had a key when it was last heard of, and are not held.
+    pending: HashSet<KeyHash>,
 }
 
 #[derive(Default)]
@@ -130,6 +150,17 @@ struct Counters {
 #[derive(Default)]
 #[repr(align(64))]
 struct HitCounter(AtomicU64);
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It is held, or one that was read later.
+    Held,
+    /// It is good, and there is no room for it.
+    NoRoom,
+    /// A change that was applied came after it.
+    Outdated,
+}
 
 /// An answer of the source that may still turn out to be outdated.
 #[derive(Debug, Clone)]
@@ -147,8 +178,20 @@ impl Lookup {
         default_rules: Arc<RuleSet>,
         clock: Clock,
     ) -> Lookup {
+        let known = KnownKeys::cache(settings.keys_max);
+        Lookup::holding(known, settings, source, default_rules, clock)
+    }
+
+    fn holding(
+        known: KnownKeys,
+        settings: CacheSettings,
+        source: Arc<dyn KeySource>,
+        default_rules: Arc<RuleSet>,
+        clock: Clock,
+    ) -> Lookup {
         Lookup {
-            known: moka::sync::Cache::builder().max_capacity(settings.keys_max).build(),
+            known,
+            completeness: Completeness::default(),
             // By recency: what a flood of junk leaves behind should be what goes first.
             unknown: moka::sync::Cache::builder()
                 .max_capacity(settings.unknown_keys_max)
@@ -161,6 +204,7 @@ impl Lookup {
             source,
             rules: SharedRules::new(default_rules),
             clock,
+            freshness: OnceLock::new(),
             slots: Semaphore::new(settings.fills_max.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             flights: AtomicUsize::new(0),
@@ -169,7 +213,26 @@ impl Lookup {
         }
     }
 
-    /// The answer, if it is in memory. Never waits, takes no lock of ours, allocates nothing.
+    /// From now on, a hash that is remembered as unknown is one only while everything is known to have been heard.
+    pub(crate) fn judge_by(&self, freshness: Arc<Freshness>) {
+        // Whoever makes a verifier does so once.
+        let _ = self.freshness.set(freshness);
+    }
+
+    /// What [`Lookup::judge_by`] set.
+    #[inline]
+    pub(crate) fn freshness(&self) -> Option<&Freshness> {
+        self.freshness.get().map(|freshness| &**freshness)
+    }
+
+    /// Whether it can be said from memory that a key does not exist. One may have been created unheard.
+    fn tells_absence(&self, now: Moment) -> bool {
+        self.freshness()
+            .is_none_or(|freshness| freshness.standing(now) == Standing::Fresh)
+    }
+
+    /// The answer, if it is in memory. Never waits for the source, allocates nothing. For a key that is held it takes no lock of
+    /// ours.
     #[must_use]
     pub fn held(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
         let found = self.recall(hash, now);
@@ -184,12 +247,36 @@ impl Lookup {
     /// The same, for those who look again at what a request was admitted with: it is counted neither as a hit nor as a miss.
     #[must_use]
     pub(crate) fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
+        if let Some(found) = self.recall_read(hash, now) {
+            return Some(found);
+        }
+        if !self.completeness.is_complete() {
+            return None;
+        }
+        self.recall_all(&self.stripe(hash).lock(), hash, now)
+    }
+
+    /// The same, for who has the stripe. What was there when the stripe was taken is what counts.
+    fn recall_all(&self, stripe: &Stripe, hash: &KeyHash, now: Moment) -> Option<Found> {
+        if let Some(found) = self.recall_read(hash, now) {
+            return Some(found);
+        }
+        let is_absent = self.completeness.is_complete()
+            && !stripe.pending.contains(hash)
+            && self.tells_absence(now)
+            // One that is held, and not trusted.
+            && self.known.get(hash).is_none();
+        is_absent.then_some(Found::Unknown)
+    }
+
+    /// The answer that was read for this hash, if one is remembered.
+    fn recall_read(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
         if let Some(key) = self.known.get(hash) {
             return self.trusts(&key).then_some(Found::Known(key));
         }
         let absence = self.unknown.get(hash)?;
         let is_current = absence.floors == self.floors.load(Ordering::Acquire) && now.monotonic_us < absence.until_us;
-        is_current.then_some(Found::Unknown)
+        (is_current && self.tells_absence(now)).then_some(Found::Unknown)
     }
 
     /// Whether no wide change came after `key` was read. Remembers a yes in the entry.
@@ -216,7 +303,8 @@ impl Lookup {
             ChangeKind::KeyCreated(hash) | ChangeKind::KeyChanged(hash) => {
                 let mut stripe = self.stripe(&hash).lock();
                 stripe.fence.raise(change.version);
-                self.known.invalidate(&hash);
+                self.make_pending(&mut stripe, &hash);
+                self.known.remove(&hash);
                 self.unknown.invalidate(&hash);
             }
             ChangeKind::AppChanged(app) => self.note(|fences| fences.raise_app(app, revision)),
@@ -226,7 +314,10 @@ impl Lookup {
     }
 
     /// Everything held must be read again, at `at` or later, before it is given.
+    ///
+    /// A table is not whole from then on; whoever fills it must hear of it after this.
     pub fn distrust_all(&self, at: Version) {
+        self.completeness.spoil(Some(at));
         self.note(|fences| fences.raise_floor(at));
     }
 
@@ -256,27 +347,53 @@ impl Lookup {
     /// Lets an answer of the source in, if it is not outdated: keeps it, and ends the flight. The flight goes on otherwise.
     fn land(&self, hash: &KeyHash, answer: &Landed) -> bool {
         let mut stripe = self.stripe(hash).lock();
+        let is_good = self.keep(&mut stripe, hash, answer) != Kept::Outdated;
+        if is_good {
+            stripe.flights.remove(hash);
+        }
+        is_good
+    }
+
+    /// Keeps an answer, if no change that was applied came after it.
+    fn keep(&self, stripe: &mut Stripe, hash: &KeyHash, answer: &Landed) -> Kept {
         // Read before the notes, as in `trusts`.
         let wide = self.wide.load(Ordering::Acquire);
         let floors = self.floors.load(Ordering::Acquire);
-        if !self.is_current(&stripe, answer) {
-            return false;
+        if !self.is_current(stripe, answer) {
+            // There was a key, and all that is known of it is outdated.
+            if matches!(answer.found, Found::Known(_)) && self.known.get(hash).is_none() {
+                self.make_pending(stripe, hash);
+            }
+            return Kept::Outdated;
+        }
+        if self.holds_newer(hash, answer.as_of) {
+            return Kept::Held;
         }
         match &answer.found {
             Found::Known(key) => {
                 key.trusted_at.fetch_max(wide, Ordering::Relaxed);
                 self.unknown.invalidate(hash);
-                self.known.insert(*hash, Arc::clone(key));
+                if !self.known.insert(*hash, Arc::clone(key)) {
+                    self.completeness.spoil(None);
+                    return Kept::NoRoom;
+                }
             }
             Found::Unknown => {
                 let ttl_us = u64::try_from(self.settings.unknown_ttl.as_micros()).unwrap_or(u64::MAX);
                 let until_us = self.clock.now().monotonic_us.saturating_add(ttl_us);
-                self.known.invalidate(hash);
+                self.known.remove(hash);
                 self.unknown.insert(*hash, Absence { floors, until_us });
             }
         }
-        stripe.flights.remove(hash);
-        true
+        self.settle(stripe, hash);
+        Kept::Held
+    }
+
+    /// Whether a key is held that was read after `as_of`, and is still good: an older answer must not take its place.
+    fn holds_newer(&self, hash: &KeyHash, as_of: Version) -> bool {
+        self.known
+            .get(hash)
+            .is_some_and(|held| held.as_of != as_of && held.as_of.covers(as_of) && self.trusts(&held))
     }
 
     /// Whether no change applied so far came after `answer` was read.
@@ -294,7 +411,7 @@ impl Lookup {
 
     /// Does the caches' put-off housekeeping.
     pub fn sweep(&self) {
-        self.known.run_pending_tasks();
+        self.known.sweep(self.clock.now());
         self.unknown.run_pending_tasks();
     }
 
@@ -302,7 +419,7 @@ impl Lookup {
     #[must_use]
     pub fn stats(&self) -> LookupStats {
         LookupStats {
-            known_keys: self.known.entry_count(),
+            known_keys: self.known.count(),
             unknown_keys: self.unknown.entry_count(),
             hits: self
                 .counters

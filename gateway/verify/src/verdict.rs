@@ -4,6 +4,7 @@
 
 use crate::{Charge, KeyHash, SourceError, StoredKey};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the engine decided.
 #[derive(Debug)]
@@ -111,4 +112,20 @@ pub enum VerifyError {
     /// The key is not known here and its source cannot be asked.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Changes may have been committed that were not heard of here, for so long that nothing is decided any more.
+    #[error("not up to date: {}", since(*.staleness))]
+    TooStale {
+        /// How long ago every change was known here; `None` if that never was so.
+        staleness: Option<Duration>,
+    },
+}
+
+fn since(staleness: Option<Duration>) -> String {
+    match staleness {
+        Some(staleness) => format!(
+            "last heard that nothing was missed {:.3} s ago",
+            staleness.as_secs_f64()
+        ),
+        None => "not synchronised since the start".to_owned(),
+    }
 }

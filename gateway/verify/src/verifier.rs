@@ -8,16 +8,18 @@ mod neighbour_tests;
 #[cfg(test)]
 mod revocation_tests;
 #[cfg(test)]
+mod staleness_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::decide::{decide, is_dead, may_go_on};
 use crate::failure_throttle::FailureSettings;
 use crate::failure_throttle::source_gate::SourceGate;
-use crate::lookup::{CacheSettings, Found, Lookup};
+use crate::lookup::{CacheSettings, Found, Lookup, TableState};
 use crate::{
     Change, ChangeKind, ChangeSink, Charge, ChargeOutcome, ChargeRequest, Clock, Denial, DenialReason, DeploymentId,
-    KeyHash, KeySource, Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet, SourceError, StoredKey,
-    Verdict, VerifyError, Version,
+    Freshness, KeyHash, KeyRecord, KeySource, Limiter, Moment, PermissionExpression, Permit, PresentedKey, RuleSet,
+    SourceError, Standing, StoredKey, Verdict, VerifyError, Version,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,8 +36,8 @@ pub enum AppScope {
 /// What a door asks of a key.
 #[derive(Debug, Clone)]
 pub struct Requirement {
-    /// The tenant whose keys are meant.
-    pub deployment_id: DeploymentId,
+    /// The tenant whose keys are meant. `None`: that of the key source, which has no others.
+    pub deployment_id: Option<DeploymentId>,
     /// The apps whose keys are meant.
     pub apps: AppScope,
     /// All of these must hold.
@@ -99,11 +101,25 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that knows no key yet.
+    /// A verifier that knows no key yet, and holds those that are asked for.
     #[must_use]
     pub fn new(parts: VerifierParts) -> Verifier {
+        Verifier::made_with(Lookup::new, parts)
+    }
+
+    /// A verifier that knows no key yet, and will hold every key that there is. Somebody must tell it all of them, with
+    /// [`Verifier::admit_record`] and the methods beside it; until then, and for what is missing, it asks the source.
+    #[must_use]
+    pub fn of_every_key(parts: VerifierParts) -> Verifier {
+        Verifier::made_with(Lookup::of_every_key, parts)
+    }
+
+    fn made_with(
+        lookup: impl FnOnce(CacheSettings, Arc<dyn KeySource>, Arc<RuleSet>, Clock) -> Lookup,
+        parts: VerifierParts,
+    ) -> Verifier {
         Verifier {
-            lookup: Arc::new(Lookup::new(
+            lookup: Arc::new(lookup(
                 parts.cache,
                 parts.source,
                 parts.default_rules,
@@ -115,15 +131,25 @@ impl Verifier {
         }
     }
 
+    /// The same verifier, deciding only what `freshness` lets it decide. Without, it takes itself for up to date at all times.
+    ///
+    /// To be called once, before anything is asked.
+    #[must_use]
+    pub fn with_freshness(self, freshness: Arc<Freshness>) -> Verifier {
+        self.lookup.judge_by(freshness);
+        self
+    }
+
     /// Decides a request and, if it may pass, charges it.
     ///
     /// A key in memory is decided without waiting and without allocating. Otherwise the key source is asked, which needs a tokio
-    /// runtime; an error means that it could not be, and says nothing about the key.
+    /// runtime; an error means that it could not be, or that too much may have changed unheard, and says nothing about the key.
     pub async fn verify(&self, request: &VerifyRequest<'_>) -> Result<Verdict, VerifyError> {
         let now = self.clock.now();
         let Ok(presented) = PresentedKey::parse(request.credential) else {
             return Ok(refuse(DenialReason::KeyMalformed));
         };
+        self.is_trusted(now)?;
         let hash = presented.hash();
         if let Some(found) = self.lookup.held(&hash, now) {
             return Ok(self.judge(found, &hash, request, now));
@@ -136,8 +162,24 @@ impl Verifier {
         if let Found::Unknown = found {
             leave.failed(&hash);
         }
-        // Time has passed at the source: a key may have expired meanwhile.
-        Ok(self.judge(found, &hash, request, self.clock.now()))
+        // Time has passed at the source: a key may have expired meanwhile, or the process may have been stopped for long.
+        let now = self.clock.now();
+        self.is_trusted(now)?;
+        Ok(self.judge(found, &hash, request, now))
+    }
+
+    /// Whether anything may be decided by what is held.
+    #[inline]
+    fn is_trusted(&self, now: Moment) -> Result<(), VerifyError> {
+        let Some(freshness) = self.lookup.freshness() else {
+            return Ok(());
+        };
+        match freshness.standing(now) {
+            Standing::Fresh | Standing::Stale => Ok(()),
+            Standing::TooStale => Err(VerifyError::TooStale {
+                staleness: freshness.staleness(now),
+            }),
+        }
     }
 
     fn judge(&self, found: Found, hash: &KeyHash, request: &VerifyRequest<'_>, now: Moment) -> Verdict {
@@ -146,7 +188,7 @@ impl Verifier {
         };
         if let Some(reason) = decide(&key, request.requirement, request.path, now) {
             // Whose key it is stays between its tenant and us.
-            let is_ours = key.deployment_id == request.requirement.deployment_id;
+            let is_ours = request.requirement.is_of_tenant(&key);
             return Verdict::Deny(Denial {
                 reason,
                 key: is_ours.then_some(key),
@@ -173,15 +215,18 @@ impl Verifier {
             return Ok(refuse(DenialReason::KeyMalformed));
         };
         let hash = presented.hash();
-        let found = match self.lookup.held(&hash, self.clock.now()) {
+        let now = self.clock.now();
+        self.is_trusted(now)?;
+        let found = match self.lookup.held(&hash, now) {
             Some(found) => found,
             None => self.fill(&hash).await?,
         };
+        let now = self.clock.now();
+        self.is_trusted(now)?;
         let key = match found {
             Found::Known(key) if key.deployment_id == deployment_id => key,
             Found::Known(_) | Found::Unknown => return Ok(refuse(DenialReason::KeyUnknown)),
         };
-        let now = self.clock.now();
         if let Some(reason) = is_dead(&key, now) {
             return Ok(Verdict::Deny(Denial {
                 reason,
@@ -204,20 +249,24 @@ impl Verifier {
     /// that are meant, and it holds the permissions.
     ///
     /// Charges nothing, is never throttled, and looks at no path: what an app's resources say was checked at the start. A key that
-    /// is not in memory is read again, which needs a tokio runtime; an error means that it could not be, and says nothing about
-    /// the key.
+    /// is not in memory is read again, which needs a tokio runtime; an error means that it could not be, or that too much may have
+    /// changed unheard, and says nothing about the key.
     pub async fn still_opens(&self, hash: &KeyHash, requirement: &Requirement) -> Result<bool, VerifyError> {
         if let Some(answer) = self.still_opens_as_held(hash, requirement) {
             return Ok(answer);
         }
+        self.is_trusted(self.clock.now())?;
         let found = self.fill(hash).await?;
+        self.is_trusted(self.clock.now())?;
         Ok(self.may_go_on(&found, requirement))
     }
 
     /// The same, if it can be told from memory.
     #[must_use]
     pub fn still_opens_as_held(&self, hash: &KeyHash, requirement: &Requirement) -> Option<bool> {
-        let found = self.lookup.recall(hash, self.clock.now())?;
+        let now = self.clock.now();
+        self.is_trusted(now).ok()?;
+        let found = self.lookup.recall(hash, now)?;
         Some(self.may_go_on(&found, requirement))
     }
 
@@ -251,6 +300,36 @@ impl Verifier {
     /// have been missed. To be called with the version at which a caller starts to follow the log, too.
     pub fn distrust_all(&self, at: Version) {
         self.lookup.distrust_all(at);
+    }
+
+    /// Tells of a key that existed at `as_of`, unasked. Answers whether it, or what was read later, is held now: it is not if a
+    /// change that was applied made it outdated, or for want of room.
+    pub fn admit_record(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {
+        self.gate.has(&hash);
+        self.lookup.admit(hash, record, as_of)
+    }
+
+    /// Tells that no key had this hash at `as_of`, unasked.
+    pub fn note_absent(&self, hash: &KeyHash, as_of: Version) {
+        self.lookup.note_absent(hash, as_of);
+    }
+
+    /// Every key that existed at `at` was told, and so was every key that a change named that has been applied by now: what is not
+    /// held is unknown from now on. Answers whether that is so: see [`Lookup::complete`].
+    pub fn table_complete(&self, at: Version) -> bool {
+        self.lookup.complete(at)
+    }
+
+    /// Keys may be missing. To be called when a walk over all of them begins, or will; after [`Verifier::distrust_all`], where
+    /// that is why.
+    pub fn table_incomplete(&self) {
+        self.lookup.incomplete();
+    }
+
+    /// How far a verifier [of every key](Verifier::of_every_key) is filled; `None` for any other.
+    #[must_use]
+    pub fn table(&self) -> Option<TableState> {
+        self.lookup.table()
     }
 
     /// Counts and sizes.

@@ -18,7 +18,7 @@ fn stored(edit: impl FnOnce(&mut KeyRecord)) -> StoredKey {
 
 fn requirement(edit: impl FnOnce(&mut Requirement)) -> Requirement {
     let mut requirement = Requirement {
-        deployment_id: DeploymentId(1),
+        deployment_id: Some(DeploymentId(1)),
         apps: AppScope::Every,
         permissions: Vec::new(),
     };
@@ -65,7 +65,7 @@ fn each_check_alone() {
     check(|key| key.expires_at_us = Some(NOW_US + 1), |_| {}, "/", None);
     check(
         |_| {},
-        |door| door.deployment_id = DeploymentId(2),
+        |door| door.deployment_id = Some(DeploymentId(2)),
         "/",
         Some(AppNotAllowed),
     );
@@ -154,7 +154,7 @@ fn the_first_reason_wins() {
 
 #[test]
 fn another_tenants_key_tells_nothing_of_its_state() {
-    let elsewhere = |door: &mut Requirement| door.deployment_id = DeploymentId(2);
+    let elsewhere = |door: &mut Requirement| door.deployment_id = Some(DeploymentId(2));
     check(
         |key| key.revoked_at_us = Some(0),
         elsewhere,

@@ -67,7 +67,7 @@ impl Lookup {
             return Ok(Joined::Waits(flight.clone()));
         }
         // Under the lock: a flight that landed since the caller looked has left its answer here.
-        if let Some(found) = self.recall(hash, self.clock.now()) {
+        if let Some(found) = self.recall_all(&stripe, hash, self.clock.now()) {
             return Ok(Joined::Held(found));
         }
         if self.flights.fetch_add(1, Ordering::Relaxed) >= FLIGHTS_MAX {

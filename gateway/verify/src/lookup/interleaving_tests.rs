@@ -217,7 +217,7 @@ impl World {
             Step::Fail(n) => drop(choose(&mut self.readings, n)),
             Step::Run => self.run().await,
             Step::Evict(n) => {
-                self.lookup.known.invalidate(&hash_of(n % HASHES));
+                self.lookup.known.remove(&hash_of(n % HASHES));
                 self.lookup.sweep();
             }
             Step::Wait => self.hand.advance_us(4_000_000),

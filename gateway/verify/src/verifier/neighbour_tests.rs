@@ -69,7 +69,7 @@ impl Nat {
             failures: FAILURES,
         });
         let door = Requirement {
-            deployment_id: DeploymentId(1),
+            deployment_id: Some(DeploymentId(1)),
             apps: AppScope::Every,
             permissions: Vec::new(),
         };
@@ -94,7 +94,7 @@ impl Nat {
         match self.verifier.verify(&request).await {
             Ok(Verdict::Allow(_)) => "allowed",
             Ok(Verdict::Deny(denial)) => denial.reason.name(),
-            Err(VerifyError::Source(_)) => "error",
+            Err(VerifyError::Source(_) | VerifyError::TooStale { .. }) => "error",
         }
     }
 

@@ -70,7 +70,7 @@ async fn check(
             let (phase, judged, is_over) = (Arc::clone(&phase), Arc::clone(&judged), Arc::clone(&is_over));
             tokio::spawn(async move {
                 let door = Requirement {
-                    deployment_id: DeploymentId(1),
+                    deployment_id: Some(DeploymentId(1)),
                     apps: AppScope::Every,
                     permissions: Vec::new(),
                 };

@@ -96,7 +96,7 @@ fn fixture() -> Fixture {
         failures: FAILURES,
     });
     let door = Requirement {
-        deployment_id: DeploymentId(1),
+        deployment_id: Some(DeploymentId(1)),
         apps: AppScope::Every,
         permissions: Vec::new(),
     };
@@ -147,7 +147,7 @@ impl Fixture {
     async fn inspect(&self, credential: &[u8], answer: Option<KeyRecord>) -> Verdict {
         tokio::select! {
             biased;
-            verdict = self.verifier.inspect(credential, self.door.deployment_id) => verdict.unwrap(),
+            verdict = self.verifier.inspect(credential, self.door.deployment_id.unwrap()) => verdict.unwrap(),
             never = self.answering(answer) => match never {},
         }
     }
@@ -210,7 +210,7 @@ async fn verdicts() {
         check(|key, _| key.app.is_active = false, "app_inactive");
         check(|key, _| key.expires_at_us = Some(START_US), "key_expired");
         check(|_, door| door.apps = AppScope::Slugs(Box::default()), "app_not_allowed");
-        check(|_, door| door.deployment_id = DeploymentId(2), "app_not_allowed");
+        check(|_, door| door.deployment_id = Some(DeploymentId(2)), "app_not_allowed");
         check(
             |key, _| key.app.resources = vec!["orders/*".to_owned()],
             "resource_denied",
@@ -283,7 +283,7 @@ async fn an_exhausted_limit_is_a_denial_with_its_rules() {
 #[tokio::test]
 async fn another_tenants_key_is_not_shown() {
     let mut fixture = fixture();
-    fixture.door.deployment_id = DeploymentId(2);
+    fixture.door.deployment_id = Some(DeploymentId(2));
     let secret = secret();
     for _ in 0..2 {
         let Verdict::Deny(denial) = fixture.verify(secret.as_bytes(), Some(record(KeyId(1)))).await else {
