@@ -95,6 +95,12 @@ impl Store {
             .ok_or_else(|| StoreError::unavailable("the change log has no head"))?;
         let head = version(first.try_get("head_epoch")?, first.try_get("head_revision")?)?;
         let floor = column::count(first.try_get("floor")?)?;
+        self.note(head);
+        if revision > head.revision && self.is_settled() {
+            // Whoever asks has seen more than there is: another database may have taken this one's place.
+            let head = self.settle_history().await?.unwrap_or(head);
+            return Ok(Changes::Reset { head });
+        }
         if revision < floor || revision > head.revision {
             return Ok(Changes::Reset { head });
         }

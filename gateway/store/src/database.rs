@@ -5,6 +5,7 @@
 
 use crate::sql::{Row, Value};
 use crate::{StoreError, postgres, sqlite};
+use portcullis_verify::Version;
 use sqlx::SqlStr;
 use tokio::sync::watch;
 
@@ -57,6 +58,39 @@ impl Database {
             Database::Sqlite(database) => database.reader().await.map(Connection::Sqlite),
             Database::Postgres(database) => database.reader().await.map(Connection::Postgres),
         }
+    }
+
+    /// Why this is not the history that was last written here, at `head` of which a write transaction stands; `None` if it is.
+    pub(crate) async fn why_moved(
+        &self,
+        transaction: &mut Connection,
+        head: Version,
+    ) -> Result<Option<&'static str>, StoreError> {
+        match self {
+            Database::Sqlite(database) => database.why_moved(head),
+            Database::Postgres(_) => postgres::home::why_moved(transaction).await,
+        }
+    }
+
+    /// Notes, with the transaction or before it, that the history at `head` is at home here.
+    pub(crate) async fn settle(&self, transaction: &mut Connection, head: Version) -> Result<(), StoreError> {
+        match self {
+            Database::Sqlite(database) => database.settle(head),
+            Database::Postgres(_) => postgres::home::settle(transaction).await,
+        }
+    }
+
+    /// Hears how far the log has come, as often as that is known.
+    pub(crate) fn note(&self, head: Version) {
+        match self {
+            Database::Sqlite(database) => database.note(head),
+            Database::Postgres(_) => {}
+        }
+    }
+
+    /// Whether the database can be another one from one call to the next, behind the same address.
+    pub(crate) fn may_move(&self) -> bool {
+        matches!(self, Database::Postgres(_))
     }
 
     /// Waits for running calls and closes the database.

@@ -13,6 +13,7 @@ mod deployment;
 pub mod entity;
 mod error;
 mod gateway;
+mod history;
 pub mod idempotency;
 mod key;
 mod key_page;

@@ -3,6 +3,7 @@
 //! Knows no entity. Writers of all processes queue for one row, so that ids and revisions rise in commit order, as they
 //! do in one SQLite file. Only [`crate::database`] calls this.
 
+pub(crate) mod home;
 mod listener;
 mod pool;
 mod schema;

@@ -3,9 +3,13 @@
 //! Knows no entity. Durability: WAL with `synchronous = FULL` syncs the log on every commit, so that what was answered
 //! survives `kill -9` and power loss alike. Only [`crate::database`] calls this.
 
+mod history_file;
+
 use crate::StoreError;
 use crate::migration::migration;
 use crate::sql::{self, Row, Value};
+use history_file::HistoryFile;
+use portcullis_verify::Version;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqlStr, Sqlite, SqliteConnection, SqlitePool};
@@ -28,6 +32,8 @@ pub(crate) struct Database {
     /// One connection: writers queue here, in order of arrival, instead of on the file's lock.
     writer: SqlitePool,
     readers: SqlitePool,
+    path: PathBuf,
+    history: HistoryFile,
 }
 
 impl Database {
@@ -75,7 +81,31 @@ impl Database {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(|error| in_file(&path, error))?;
-        Ok(Database { writer, readers })
+        let history = HistoryFile::beside(&path).map_err(|error| in_file(&path, error))?;
+        Ok(Database {
+            writer,
+            readers,
+            path,
+            history,
+        })
+    }
+
+    /// Why this file, whose log stands at `head`, is not the one that was last written here; `None` if it is. Asked and answered
+    /// under the write lock.
+    pub(crate) fn why_moved(&self, head: Version) -> Result<Option<&'static str>, StoreError> {
+        self.history.why_moved(head).map_err(|error| in_file(&self.path, error))
+    }
+
+    /// Notes that this history is at home here; under the write lock, too.
+    pub(crate) fn settle(&self, head: Version) -> Result<(), StoreError> {
+        self.history.settle(head).map_err(|error| in_file(&self.path, error))
+    }
+
+    /// Notes how far the log came, so that a copy that came less far can be told.
+    pub(crate) fn note(&self, head: Version) {
+        if let Err(error) = self.history.note(head) {
+            tracing::debug!(%error, "it cannot be noted how far the change log came");
+        }
     }
 
     /// Starts a write transaction, which holds the file's write lock from here on: it never has to give up half-way

@@ -7,8 +7,9 @@ use crate::database::{Connection, Database};
 use crate::write::Write;
 use crate::{StoreError, change_log, column};
 use jiff::Timestamp;
-use portcullis_verify::Clock;
+use portcullis_verify::{Clock, Version};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// An open store. Clones share it.
@@ -37,6 +38,8 @@ struct Shared {
     database: Database,
     clock: Clock,
     committed: watch::Sender<u64>,
+    /// This process has settled the history, and so answers for it.
+    is_settled: AtomicBool,
 }
 
 impl Store {
@@ -56,6 +59,7 @@ impl Store {
             database,
             clock,
             committed,
+            is_settled: AtomicBool::new(false),
         })))
     }
 
@@ -78,13 +82,52 @@ impl Store {
 
     /// Starts a mutation. Dropped before it is committed, it leaves nothing behind.
     pub(crate) async fn begin(&self) -> Result<Write, StoreError> {
-        let transaction = self.0.database.begin_write().await?;
-        Ok(Write::new(transaction, self.now()?, self.0.committed.clone()))
+        let mut write = self.begin_unsettled().await?;
+        if self.0.database.may_move() {
+            write.settle().await?;
+        }
+        Ok(write)
+    }
+
+    /// Starts a mutation, whatever became of the database since the last one.
+    pub(crate) async fn begin_unsettled(&self) -> Result<Write, StoreError> {
+        Ok(Write::new(
+            self.0.database.begin_write().await?,
+            self.clone(),
+            self.now()?,
+        ))
     }
 
     /// Starts a transaction that writes nothing to the change log. Dropped before it is committed, it leaves nothing behind.
     pub(crate) async fn begin_aside(&self) -> Result<Connection, StoreError> {
         self.0.database.begin_aside().await
+    }
+
+    /// Hears how far the log has come.
+    pub(crate) fn note(&self, head: Version) {
+        self.0.database.note(head);
+    }
+
+    /// Hears of a commit, or of one whose outcome is unknown, and wakes who waits for it.
+    pub(crate) fn tell_committed(&self, revision: Option<u64>) {
+        self.0
+            .committed
+            .send_modify(|last| *last = revision.unwrap_or(0).max(*last));
+    }
+
+    /// The database itself, for what is asked of it beside statements.
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Whether this process has settled the history.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.is_settled.load(Ordering::Acquire)
+    }
+
+    /// From now on this process has.
+    pub(crate) fn mark_settled(&self) {
+        self.0.is_settled.store(true, Ordering::Release);
     }
 
     /// The time, as precisely as it is stored.

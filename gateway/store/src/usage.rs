@@ -57,6 +57,26 @@ impl Store {
         batch_id: [u8; 16],
         rows: &[UsageRow],
     ) -> Result<bool, StoreError> {
+        self.add_up(deployment_id, batch_id, rows, Some(deployment_id)).await
+    }
+
+    /// The same for a process that decides for every deployment: rows of all keys are added.
+    ///
+    /// # Errors
+    /// As [`Store::record_usage`].
+    pub async fn record_usage_of_all(&self, batch_id: [u8; 16], rows: &[UsageRow]) -> Result<bool, StoreError> {
+        let first = self.ensure_first_deployment().await?;
+        self.add_up(first.id, batch_id, rows, None).await
+    }
+
+    /// Adds up a batch under `sender`'s name; rows of keys that are not `of`'s are ignored.
+    async fn add_up(
+        &self,
+        sender: DeploymentId,
+        batch_id: [u8; 16],
+        rows: &[UsageRow],
+        of: Option<DeploymentId>,
+    ) -> Result<bool, StoreError> {
         let now = self.now()?;
         let mut folded = fold(rows, now)?;
         let mut transaction = self.begin_aside().await?;
@@ -64,7 +84,7 @@ impl Store {
             "INSERT INTO usage_batches (deployment_id, batch_id, recorded_at_us) VALUES ($1, $2, $3)
              ON CONFLICT DO NOTHING",
         )
-        .bind(deployment_id.0)
+        .bind(sender.0)
         .bind(&batch_id[..])
         .bind(now.as_microsecond())
         .execute(&mut transaction)
@@ -73,7 +93,7 @@ impl Store {
         if !is_new {
             return Ok(false);
         }
-        let own = own_keys(&mut transaction, deployment_id, folded.last_used_us.keys().copied()).await?;
+        let own = own_keys(&mut transaction, of, folded.last_used_us.keys().copied()).await?;
         folded.counts.retain(|(key_id, _, _), _| own.contains(key_id));
         folded.last_used_us.retain(|key_id, _| own.contains(key_id));
         add_counts(&mut transaction, &folded.counts).await?;
@@ -177,18 +197,18 @@ fn fold(rows: &[UsageRow], now: Timestamp) -> Result<Folded, StoreError> {
     Ok(folded)
 }
 
-/// Those of `ids` that are keys of the deployment.
+/// Those of `ids` that are keys of the deployment, or of any.
 async fn own_keys(
     connection: &mut Connection,
-    deployment_id: DeploymentId,
+    of: Option<DeploymentId>,
     ids: impl Iterator<Item = i64>,
 ) -> Result<HashSet<i64>, StoreError> {
     let ids: Vec<i64> = ids.collect();
     let mut own = HashSet::with_capacity(ids.len());
     for piece in pieces(&ids) {
         let list = numbered(2, "?", piece.len());
-        let text = format!("SELECT id FROM keys WHERE deployment_id = $1 AND id IN ({list})");
-        let mut statement = sql(AssertSqlSafe(text)).bind(deployment_id.0);
+        let text = format!("SELECT id FROM keys WHERE deployment_id = COALESCE($1, deployment_id) AND id IN ({list})");
+        let mut statement = sql(AssertSqlSafe(text)).bind(of.map(|of| of.0));
         for id in piece {
             statement = statement.bind(*id);
         }
