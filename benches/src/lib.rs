@@ -110,7 +110,7 @@ pub fn three_rules() -> Vec<Rule> {
 #[must_use]
 pub fn requirement() -> Requirement {
     Requirement {
-        deployment_id: DEPLOYMENT,
+        deployment_id: Some(DEPLOYMENT),
         apps: AppScope::Slugs(Box::new(["internal-api".into()])),
         permissions: vec![
             "users:read"

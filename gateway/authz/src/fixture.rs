@@ -206,7 +206,7 @@ impl Setup {
             verifier: Arc::new(verifier),
             metrics: Arc::clone(&metrics),
             usage: Arc::clone(&usage),
-            deployment_id: DEPLOYMENT,
+            deployment_id: Some(DEPLOYMENT),
             apps: self.apps,
             body_bytes_max: self.body_bytes_max,
             trusted_proxies: self.trusted_proxies,

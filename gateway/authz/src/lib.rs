@@ -31,8 +31,8 @@ pub struct AuthzParts {
     pub metrics: Arc<Metrics>,
     /// Counts what keys are used for.
     pub usage: Arc<UsageMeter>,
-    /// The tenant whose keys it answers for.
-    pub deployment_id: DeploymentId,
+    /// The tenant whose keys it answers for. `None`: that of the key source, which has no others.
+    pub deployment_id: Option<DeploymentId>,
     /// The apps whose keys it answers for.
     pub apps: AppScope,
     /// Largest request body in bytes.

@@ -56,8 +56,8 @@ pub struct ProxyParts {
 pub struct ResolvedRoute {
     /// The route as configured.
     pub route: settings::Route,
-    /// The deployment whose slugs it names.
-    pub deployment_id: DeploymentId,
+    /// The deployment whose slugs it names. `None`: that of the key source, which has no others.
+    pub deployment_id: Option<DeploymentId>,
 }
 
 /// Why the proxy cannot be built.

@@ -30,7 +30,7 @@ pub(crate) struct Route {
 
 impl Route {
     /// Compiles a route. Reads the file of its certificate authorities.
-    pub(crate) fn compile(route: settings::Route, deployment_id: DeploymentId) -> Result<Route, UpstreamError> {
+    pub(crate) fn compile(route: settings::Route, deployment_id: Option<DeploymentId>) -> Result<Route, UpstreamError> {
         let upstreams = UpstreamPool::compile(&route)?;
         Ok(Route {
             path: route.path.into_boxed_str(),

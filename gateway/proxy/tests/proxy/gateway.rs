@@ -172,7 +172,7 @@ pub(crate) async fn start_with(upstreams: &[SocketAddr], adjust: impl FnOnce(&mu
             .into_iter()
             .map(|route| ResolvedRoute {
                 route,
-                deployment_id: DeploymentId(1),
+                deployment_id: Some(DeploymentId(1)),
             })
             .collect(),
         verifier: Arc::clone(&verifier),
