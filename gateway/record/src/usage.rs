@@ -8,6 +8,8 @@ mod ledger;
 mod meter;
 mod reporter;
 mod sink;
+#[cfg(test)]
+mod stored_keys;
 mod tally;
 
 pub use meter::{METER_ROWS_MAX, UsageMeter};

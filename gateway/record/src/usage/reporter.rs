@@ -27,6 +27,10 @@ use backoff::{Backoff, up_to};
 pub const BATCHES_MAX: usize = 64;
 /// How long a sink may take to answer for one batch.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits after the first failure, and after many.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// The same when the process ends: trying again soon costs nobody much then.
+const BACKOFF_AT_THE_END: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(200));
 
 /// What a reporter is made of.
 pub struct ReporterParts {
@@ -61,6 +65,7 @@ struct Reporter {
     parts: ReporterParts,
     waiting: VecDeque<Waiting>,
     backoff: Backoff,
+    send_timeout: Duration,
     /// The sink did not answer the last time.
     is_away: bool,
     sent: u64,
@@ -72,19 +77,7 @@ impl UsageReporter {
     /// Starts reporting. Must be called in a tokio runtime.
     #[must_use]
     pub fn start(parts: ReporterParts) -> UsageReporter {
-        let stop = CancellationToken::new();
-        let meter = Arc::clone(&parts.meter);
-        let reporter = Reporter {
-            parts,
-            waiting: VecDeque::new(),
-            backoff: Backoff::default(),
-            is_away: false,
-            sent: 0,
-            failed: 0,
-            rows_refused: 0,
-        };
-        let task = AbortOnDropHandle::new(tokio::spawn(reporter.run(stop.clone())));
-        UsageReporter { stop, task, meter }
+        Reporter::new(parts).start()
     }
 
     /// Reports all that was counted until now and ends; false if that took longer than `within` and the rest is lost. To be called when
@@ -106,6 +99,28 @@ impl UsageReporter {
 struct Unsent;
 
 impl Reporter {
+    fn new(parts: ReporterParts) -> Reporter {
+        Reporter {
+            parts,
+            waiting: VecDeque::new(),
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            send_timeout: SEND_TIMEOUT,
+            is_away: false,
+            sent: 0,
+            failed: 0,
+            rows_refused: 0,
+        }
+    }
+
+    fn start(self) -> UsageReporter {
+        let stop = CancellationToken::new();
+        UsageReporter {
+            meter: Arc::clone(&self.parts.meter),
+            task: AbortOnDropHandle::new(tokio::spawn(self.run(stop.clone()))),
+            stop,
+        }
+    }
+
     async fn run(mut self, stop: CancellationToken) {
         // Gateways that started together do not report together.
         let mut alarm = Box::pin(sleep(up_to(self.parts.interval)));
@@ -124,7 +139,7 @@ impl Reporter {
             }
         }
         self.parts.meter.gather();
-        self.backoff = Backoff::hurried();
+        self.backoff = Backoff::new(BACKOFF_AT_THE_END.0, BACKOFF_AT_THE_END.1);
         while self.report().await.is_err() {
             sleep(self.backoff.next()).await;
         }
@@ -162,11 +177,11 @@ impl Reporter {
 
     /// Sends a batch once. Goes on gathering meanwhile.
     async fn send(&self, batch: &UsageBatch) -> Result<(), SinkError> {
-        let mut answer = std::pin::pin!(timeout(SEND_TIMEOUT, self.parts.sink.send(batch)));
+        let mut answer = std::pin::pin!(timeout(self.send_timeout, self.parts.sink.send(batch)));
         loop {
             tokio::select! {
                 answer = &mut answer => return answer.unwrap_or_else(|_| {
-                    Err(SinkError::Unanswered(format!("no answer within {SEND_TIMEOUT:?}")))
+                    Err(SinkError::Unanswered(format!("no answer within {:?}", self.send_timeout)))
                 }),
                 () = self.parts.meter.filling() => self.parts.meter.gather(),
             }
@@ -204,7 +219,7 @@ impl Reporter {
                 );
             }
         }
-        self.backoff = Backoff::default();
+        self.backoff.reset();
         Ok(())
     }
 

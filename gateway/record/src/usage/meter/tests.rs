@@ -1,9 +1,7 @@
 use super::*;
 use crate::usage::UsageOutcome;
-use portcullis_verify::{
-    AppId, AppRecord, Charge, ChargeOutcome, Clock, Denial, DenialReason, DeploymentId, KeyHash, KeyId, KeyRecord,
-    ManualClock, Mode, Permit, Rule, RuleSet, Unit, Version,
-};
+use crate::usage::stored_keys::{allowed, denied, key, limited};
+use portcullis_verify::{Clock, DenialReason, ManualClock};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,69 +28,6 @@ fn at(wall_us: i64) -> Moment {
 
 fn meter() -> UsageMeter {
     UsageMeter::new(ROWS_MAX, at(START_US))
-}
-
-/// A record of the key as the cache would hold it, with two rules; a new one each time.
-fn key(id: i64) -> Arc<StoredKey> {
-    let rule = |mode| Rule {
-        unit: Unit::Minute,
-        duration: 1,
-        max_requests: 10,
-        mode: Some(mode),
-        endpoints: None,
-        priority: None,
-    };
-    let rules = Arc::new(RuleSet::compile(None, &[rule(Mode::PerKey), rule(Mode::PerApp)]));
-    let record = KeyRecord {
-        key_id: KeyId(id),
-        lineage_id: KeyId(id),
-        deployment_id: DeploymentId(1),
-        app: AppRecord {
-            id: AppId(1),
-            slug: "app".into(),
-            is_active: true,
-            permissions: Vec::new(),
-            resources: Vec::new(),
-        },
-        name: "key".into(),
-        permissions: Vec::new(),
-        metadata: serde_json::Map::new(),
-        owner_user_id: None,
-        organization_id: None,
-        workspace_id: None,
-        expires_at_us: None,
-        revoked_at_us: None,
-        scheme: None,
-    };
-    let as_of = Version { epoch: 1, revision: 1 };
-    Arc::new(StoredKey::compile(record, as_of, &rules))
-}
-
-fn allowed(key: &Arc<StoredKey>) -> Verdict {
-    Verdict::Allow(Permit {
-        key: Arc::clone(key),
-        hash: KeyHash([0; 32]),
-        charge: Charge {
-            outcome: ChargeOutcome::Admitted,
-            states: Default::default(),
-        },
-    })
-}
-
-fn denied(key: Option<&Arc<StoredKey>>, reason: DenialReason) -> Verdict {
-    Verdict::Deny(Denial {
-        reason,
-        key: key.map(Arc::clone),
-        charge: None,
-    })
-}
-
-fn limited(key: &Arc<StoredKey>, blocked_rule: usize) -> Verdict {
-    let reason = DenialReason::RateLimited {
-        blocked_rule,
-        retry_after_us: 1,
-    };
-    denied(Some(key), reason)
 }
 
 /// Adds rows up.

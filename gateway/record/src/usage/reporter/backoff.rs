@@ -4,35 +4,24 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(250);
-const LONGEST: Duration = Duration::from_secs(10);
-/// When the process ends, trying again soon costs nobody much.
-const LONGEST_IN_A_HURRY: Duration = Duration::from_millis(200);
-/// Randomness that is hardly ever none.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// However chance falls, a sink that fails is not asked in a tight loop.
+const SHORTEST: Duration = Duration::from_millis(5);
 
 /// The waits after failures that follow each other.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    next: Duration,
+    first: Duration,
     longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Backoff {
-        Backoff {
-            next: FIRST,
-            longest: LONGEST,
-        }
-    }
+    next: Duration,
 }
 
 impl Backoff {
-    /// For the end of a process.
-    pub(super) fn hurried() -> Backoff {
+    /// The first wait is at most `first`; none is longer than `longest`.
+    pub(super) fn new(first: Duration, longest: Duration) -> Backoff {
         Backoff {
-            next: LONGEST_IN_A_HURRY / 4,
-            longest: LONGEST_IN_A_HURRY,
+            first,
+            longest,
+            next: first,
         }
     }
 
@@ -41,6 +30,11 @@ impl Backoff {
         let bound = self.next;
         self.next = (bound * 2).min(self.longest);
         up_to(bound).max(SHORTEST)
+    }
+
+    /// Begins anew, after a success.
+    pub(super) fn reset(&mut self) {
+        self.next = self.first;
     }
 }
 
@@ -54,17 +48,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_their_bound_and_no_further() {
-        for (mut backoff, longest) in [(Backoff::default(), LONGEST), (Backoff::hurried(), LONGEST_IN_A_HURRY)] {
-            for _ in 0..40 {
-                let bound = backoff.next;
+    fn waits_grow_to_their_bound_and_begin_anew_after_a_success() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_millis(300));
+        let mut backoff = Backoff::new(first, longest);
+        for _ in 0..3 {
+            for bound_ms in [50, 100, 200, 300, 300, 300] {
+                assert_eq!(backoff.next, Duration::from_millis(bound_ms));
                 let wait = backoff.next();
-                assert!(
-                    SHORTEST <= wait && wait <= bound && bound <= longest,
-                    "{wait:?} {bound:?}"
-                );
+                assert!(SHORTEST <= wait && wait <= Duration::from_millis(bound_ms), "{wait:?}");
             }
-            assert_eq!(backoff.next, longest);
+            backoff.reset();
         }
+    }
+
+    #[test]
+    fn waits_differ() {
+        let drawn: std::collections::HashSet<_> = (0..20).map(|_| up_to(Duration::from_secs(3_600))).collect();
+        assert!(drawn.len() > 10);
     }
 }
