@@ -3,12 +3,17 @@
 //! Knows nothing of SQL, of routes, or of what a change means for a request: the verifier does. The control API serves the other
 //! end with the same messages; the server's wiring puts a gateway together.
 
+mod backoff;
+pub mod follower;
 pub mod journal;
 pub mod key_table;
 pub mod lines;
 pub mod link;
 pub mod message;
+pub mod usage_sink;
 
+pub use follower::{Follower, FollowerHandle, FollowerParts, FollowerStatus, Identity, Phase};
 pub use journal::Journal;
 pub use key_table::KeyTable;
 pub use link::{Link, LinkError, LinkSetupError};
+pub use usage_sink::ControlUsageSink;
