@@ -4,7 +4,7 @@
 
 use crate::settings::{
     Admin, Authz, Cache, Control, CredentialPlace, Failures, Gateway, Limits, Listener, Log, LogFormat, OnStale, Route,
-    Settings,
+    Settings, StoreUrl,
 };
 use portcullis_verify::{Rule, Unit};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -38,9 +38,11 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             listen: loopback(7070),
-            store: "sqlite://portcullis.db".to_owned(),
+            store: StoreUrl("sqlite://portcullis.db".to_owned()),
             body_bytes_max: MIB,
             request_timeout: Duration::from_secs(10),
+            change_log_rows_max: 1_000_000,
+            change_log_keep: Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }

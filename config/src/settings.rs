@@ -36,12 +36,16 @@ pub struct Settings {
 pub struct Control {
     /// Where it listens. Default `127.0.0.1:7070`; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// `sqlite://FILE`. Default `sqlite://portcullis.db`.
-    pub store: String,
+    /// `sqlite://FILE`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`. Default `sqlite://portcullis.db`.
+    pub store: StoreUrl,
     /// Largest request body in bytes. Default 1 MiB.
     pub body_bytes_max: usize,
     /// How long one request may take. Default 10 s.
     pub request_timeout: Duration,
+    /// How many changes the log keeps for gateways that were away. Default 1 000 000.
+    pub change_log_rows_max: u64,
+    /// How long it keeps them. Default 7 days.
+    pub change_log_keep: Duration,
 }
 
 /// `[gateway]`: the data plane.
@@ -280,5 +284,27 @@ pub struct SecretText(pub String);
 impl std::fmt::Debug for SecretText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SecretText(…)")
+    }
+}
+
+/// Where a store is, which may take a password. Its `Debug` says no more of a server than what kind it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(pub String);
+
+impl std::ops::Deref for StoreUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.split_once("://") {
+            Some(("sqlite", _)) => f.debug_tuple("StoreUrl").field(&self.0).finish(),
+            Some((kind, _)) => write!(f, "StoreUrl({kind}://…)"),
+            None => f.write_str("StoreUrl(…)"),
+        }
     }
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 #[test]
 fn every_fault_is_told_at_once_and_in_order() {
     check(
-        "[control]\nlisten = 7070\nstore = \"postgres://u:hunter2@db/p\"\n\n[gatway]\npreload = true\n\n\
+        "[control]\nlisten = 7070\nstore = \"postgres://u:hunter2@db\"\n\n[gatway]\npreload = true\n\n\
          [[routes]]\nupstreams = [\"http://a\", \"http://b/x\", 3]\nhost = \"Example.com\"\n\n[[routes]]\npath = \"api\"\n",
         &[
             "p.toml:2:10: control.listen: must be a string, not an integer",
-            "p.toml:3:9: control.store: PostgreSQL is not in this version: write \"sqlite://FILE\"",
+            "p.toml:3:9: control.store: names no database: write \"postgres://USER:PASSWORD@HOST/DATABASE\"",
             "p.toml:5:2: gatway: unknown key; did you mean `gateway`?",
             "p.toml:9:26: routes[0].upstreams[1]: has a path or query: requests keep their own, so write only scheme, host and port",
             "p.toml:9:40: routes[0].upstreams[2]: must be a string, not an integer",
@@ -374,16 +374,44 @@ fn one_token_is_enough() {
 }
 
 #[test]
-fn stores_of_later_versions_are_told_apart_from_nonsense() {
-    check_value(
-        "control",
-        "store = \"postgresql://h/d\"",
-        "PostgreSQL is not in this version: write \"sqlite://FILE\"",
-    );
+fn a_store_is_a_file_or_a_database_of_a_server() {
+    for url in [
+        "postgres://u:hunter2@h:5432/d?sslmode=verify-full",
+        "postgresql://h/d",
+        "sqlite:///var/lib/p.db",
+    ] {
+        let settings = read(&format!("[control]\nstore = \"{url}\"\n")).unwrap();
+        assert_eq!(&*settings.control.store, url);
+        assert!(!format!("{settings:?}").contains("hunter2"), "{url}");
+    }
+    for url in [
+        "postgres://",
+        "postgres://u:hunter2@h",
+        "postgres://h/",
+        "postgres://h/?host=/run",
+    ] {
+        check_value(
+            "control",
+            &format!("store = \"{url}\""),
+            "names no database: write \"postgres://USER:PASSWORD@HOST/DATABASE\"",
+        );
+    }
+    for url in [
+        "postgres://u:hunter/2@h/d",
+        "postgres://u:hunter2#@h/d",
+        "postgres://u:hunter/2#@h/d",
+    ] {
+        check_value(
+            "control",
+            &format!("store = \"{url}\""),
+            "is cut short by a character in the user or password: percent-encode all there that is no letter or digit",
+        );
+    }
     check_value(
         "control",
         "store = \"keys.db\"",
-        "is not a store: write \"sqlite://FILE\", such as \"sqlite://portcullis.db\"",
+        "is not a store: write \"sqlite://FILE\", such as \"sqlite://portcullis.db\", or \
+         \"postgres://USER:PASSWORD@HOST/DATABASE\"",
     );
     for text in ["sqlite://", "sqlite://:memory:"] {
         check_value(
