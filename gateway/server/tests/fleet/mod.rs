@@ -6,7 +6,16 @@
 #![allow(clippy::panic, reason = "a test ends where what it needs is not there")]
 #![allow(unreachable_pub, reason = "shared by many test binaries")]
 
+pub mod asking;
+pub mod book;
+pub mod calling;
 pub mod checker;
+pub mod cluster;
 pub mod dice;
 pub mod fault_proxy;
 pub mod history;
+pub mod mixture;
+pub mod places;
+pub mod process;
+pub mod run;
+pub mod setup;
