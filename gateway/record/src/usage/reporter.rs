@@ -25,6 +25,8 @@ use backoff::{Backoff, up_to};
 
 /// Most batches that wait to be acknowledged.
 pub const BATCHES_MAX: usize = 64;
+/// How often a batch is refused until it is given up: what stands between may have spoken for the sink.
+const REFUSALS_MAX: u32 = 3;
 /// How long a sink may take to answer for one batch.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits after the first failure, and after many.
@@ -59,6 +61,7 @@ pub struct UsageReporter {
 struct Waiting {
     batch: UsageBatch,
     since: Moment,
+    refusals: u32,
 }
 
 struct Reporter {
@@ -70,7 +73,7 @@ struct Reporter {
     is_away: bool,
     sent: u64,
     failed: u64,
-    rows_refused: u64,
+    rows_given_up: u64,
 }
 
 impl UsageReporter {
@@ -108,7 +111,7 @@ impl Reporter {
             is_away: false,
             sent: 0,
             failed: 0,
-            rows_refused: 0,
+            rows_given_up: 0,
         }
     }
 
@@ -159,13 +162,11 @@ impl Reporter {
                     Err(Unsent)
                 };
             };
-            let answer = if self.age(first) > RESEND_TIME_MAX {
-                Err(SinkError::Refused(
-                    "nobody would remember whether it was recorded".into(),
-                ))
-            } else {
-                self.send(&first.batch).await
-            };
+            if self.age(first) > RESEND_TIME_MAX {
+                self.give_up("it is so old that nobody remembers whether it was recorded");
+                continue;
+            }
+            let answer = self.send(&first.batch).await;
             if self.conclude(answer).is_err() {
                 break Err(Unsent);
             }
@@ -190,37 +191,42 @@ impl Reporter {
 
     /// Notes what became of the first batch: it is done with, or waits on.
     fn conclude(&mut self, answer: Result<(), SinkError>) -> Result<(), Unsent> {
-        match answer {
-            Err(SinkError::Unanswered(cause)) => {
-                self.failed += 1;
-                if !std::mem::replace(&mut self.is_away, true) {
-                    tracing::warn!(
-                        cause,
-                        "what keys were used for cannot be reported; it is kept and sent again"
-                    );
-                }
-                return Err(Unsent);
-            }
+        let cause = match answer {
             Ok(()) => {
                 self.sent += 1;
                 self.waiting.pop_front();
+                self.backoff.reset();
                 if std::mem::replace(&mut self.is_away, false) {
                     tracing::info!("what keys were used for is reported again");
                 }
+                return Ok(());
             }
+            Err(SinkError::Unanswered(cause)) => cause,
             Err(SinkError::Refused(cause)) => {
-                self.failed += 1;
-                let rows = self.waiting.pop_front().map_or(0, |lost| lost.batch.rows.len());
-                self.rows_refused += u64::try_from(rows).unwrap_or(u64::MAX);
-                tracing::error!(
-                    cause,
-                    rows,
-                    "a report of what keys were used for is not taken; it is lost"
-                );
+                if let Some(first) = self.waiting.front_mut() {
+                    first.refusals += 1;
+                    if first.refusals >= REFUSALS_MAX {
+                        self.give_up(&cause);
+                    }
+                }
+                cause
             }
+        };
+        self.failed += 1;
+        if !std::mem::replace(&mut self.is_away, true) {
+            tracing::warn!(
+                cause,
+                "what keys were used for cannot be reported; it is kept and sent again"
+            );
         }
-        self.backoff.reset();
-        Ok(())
+        Err(Unsent)
+    }
+
+    /// Drops the first batch.
+    fn give_up(&mut self, cause: &str) {
+        let rows = self.waiting.pop_front().map_or(0, |lost| lost.batch.rows.len());
+        self.rows_given_up += u64::try_from(rows).unwrap_or(u64::MAX);
+        tracing::error!(cause, rows, "a report of what keys were used for is given up");
     }
 
     /// Makes batches of the rows in the meter. None without randomness: two batches with one id would count as one.
@@ -246,6 +252,7 @@ impl Reporter {
                 self.waiting.push_back(Waiting {
                     batch: UsageBatch { batch_id, rows },
                     since,
+                    refusals: 0,
                 });
             }
         }
@@ -263,7 +270,7 @@ impl Reporter {
             batches_sent: self.sent,
             batches_failed: self.failed,
             rows_waiting: u64::try_from(in_batches + meter.rows_waiting()).unwrap_or(u64::MAX),
-            rows_dropped: meter.rows_dropped() + self.rows_refused,
+            rows_dropped: meter.rows_dropped() + self.rows_given_up,
             oldest_s: self.waiting.front().map_or(0, |oldest| self.age(oldest).as_secs()),
         });
     }

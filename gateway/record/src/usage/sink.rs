@@ -22,7 +22,7 @@ pub enum SinkError {
     /// It may have been recorded or not. To be sent again.
     #[error("{0}")]
     Unanswered(String),
-    /// It was not recorded and never will be: the sink does not take what the batch says.
+    /// It was not recorded: the sink does not take what the batch says. Given up when that is said again and again.
     #[error("{0}")]
     Refused(String),
 }

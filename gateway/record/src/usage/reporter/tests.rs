@@ -285,8 +285,10 @@ async fn many_rows_go_in_many_batches_of_bounded_length() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_is_given_up_and_counted_and_holds_up_no_other() {
-    let stage = Stage::new(&[Act::Refuse, Act::Record], |meter| note(meter, 0..3));
+async fn a_batch_that_is_always_refused_is_given_up_and_counted_and_holds_up_no_other() {
+    let stage = Stage::new(&[Act::Refuse, Act::Refuse, Act::Refuse, Act::Record], |meter| {
+        note(meter, 0..3)
+    });
     stage
         .until("a refusal", |stage| {
             stage.metric("portcullis_usage_rows_dropped_total") == 3
@@ -307,6 +309,14 @@ async fn a_batch_that_is_refused_is_given_up_and_counted_and_holds_up_no_other()
             .unwrap()
             .contains("\nportcullis_usage_rows_waiting 0\n")
     );
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_last_loses_nothing() {
+    let script = [Act::Refuse, Act::Fail, Act::Refuse, Act::Record];
+    let Stage { sink, reporter, .. } = Stage::new(&script, |meter| note(meter, 0..1));
+    assert!(reporter.finish(LONG).await);
+    assert_eq!(sink.counts(), HashMap::from([((0, UsageOutcome::Allowed), 1)]));
 }
 
 #[tokio::test]
