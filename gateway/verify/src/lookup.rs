@@ -321,6 +321,15 @@ impl Lookup {
         self.note(|fences| fences.raise_floor(at));
     }
 
+    /// Forgets every key, because those held are not the ones that the source now has: it speaks for another tenant.
+    ///
+    /// What is in flight meanwhile must come from the source as it is now.
+    pub fn forget_all(&self) {
+        self.incomplete();
+        self.known.clear();
+        self.unknown.invalidate_all();
+    }
+
     /// Sees to it that the floor is in the history that changes come from.
     fn follow(&self, version: Version) {
         if !self.wide_fences.read().is_in_history_of(version) {

@@ -302,6 +302,11 @@ impl Verifier {
         self.lookup.distrust_all(at);
     }
 
+    /// Forgets every key: the source speaks for another tenant from now on.
+    pub fn forget_all(&self) {
+        self.lookup.forget_all();
+    }
+
     /// Tells of a key that existed at `as_of`, unasked. Answers whether it, or what was read later, is held now: it is not if a
     /// change that was applied made it outdated, or for want of room.
     pub fn admit_record(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {

@@ -96,6 +96,16 @@ impl KnownKeys {
         }
     }
 
+    pub(super) fn clear(&self) {
+        match self {
+            KnownKeys::Cache(cache) => cache.invalidate_all(),
+            KnownKeys::Table(table) => table.keys.retain(|_, _| {
+                table.count.fetch_sub(1, Ordering::AcqRel);
+                false
+            }),
+        }
+    }
+
     /// How many are held; of a cache, roughly.
     pub(super) fn count(&self) -> u64 {
         match self {

@@ -80,6 +80,30 @@ fn what_a_whole_table_does_not_hold_is_unknown_without_asking() {
 }
 
 #[test]
+fn a_source_of_another_tenant_leaves_nothing_held() {
+    let table = fixture(SETTINGS);
+    table.fill();
+    table.lookup.forget_all();
+    assert_eq!(
+        (table.held(1), table.held(2)),
+        ("not known whether", "not known whether")
+    );
+    assert_eq!(table.lookup.stats().known_keys, 0);
+    table.fill();
+    assert_eq!((table.held(1), table.held(2)), ("known", "unknown"));
+
+    let (source, _script) = scripted();
+    let rules = Arc::new(RuleSet::compile(None, &[]));
+    let cache = Lookup::new(SETTINGS, source, rules, Clock::system());
+    assert!(cache.admit(hash(1), live(), at(5)));
+    cache.note_absent(&hash(2), at(5));
+    let now = Clock::system().now();
+    assert!(cache.held(&hash(1), now).is_some() && cache.held(&hash(2), now).is_some());
+    cache.forget_all();
+    assert!(cache.held(&hash(1), now).is_none() && cache.held(&hash(2), now).is_none());
+}
+
+#[test]
 fn a_changed_key_is_pending_until_an_answer_covers_the_change() {
     fn check(kind: ChangeKind, settle: impl Fn(&Lookup), expected: &str) {
         let fixture = fixture(SETTINGS);
