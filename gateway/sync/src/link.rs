@@ -11,6 +11,7 @@ mod target;
 mod tls;
 mod watch_stream;
 
+pub(crate) use connection::CONNECT_MAX;
 pub use error::LinkError;
 pub use target::NotAControlUrl;
 pub use watch_stream::WatchStream;

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long connecting may take, TLS included.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// How much of one answer may be under way before it is read, in bytes.
