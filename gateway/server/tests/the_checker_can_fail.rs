@@ -96,10 +96,10 @@ fn last(gateway: usize, start: Us, status: u16) -> Event {
 }
 
 fn reported(gateway: usize, at: Us, applied: u64) -> Event {
-    told(gateway, 0, at, applied, 5, 0)
+    told(gateway, 0, at, applied, 5)
 }
 
-fn told(gateway: usize, life: u32, at: Us, applied: u64, staleness: Us, gaps: u64) -> Event {
+fn told(gateway: usize, life: u32, at: Us, applied: u64, staleness: Us) -> Event {
     Event::Report {
         span: Span {
             start: at,
@@ -109,7 +109,6 @@ fn told(gateway: usize, life: u32, at: Us, applied: u64, staleness: Us, gaps: u6
         life,
         applied: Some(applied),
         staleness: Some(staleness),
-        gaps,
     }
 }
 
@@ -146,11 +145,7 @@ fn what_was_applied_must_be_enforced() {
         ),
         (
             "after a restart as well",
-            &[
-                told(0, 0, 120, 2, 5, 0),
-                told(0, 1, 150, 2, 5, 0),
-                asked(0, 170, 180, 0, 200),
-            ],
+            &[told(0, 0, 120, 2, 5), told(0, 1, 150, 2, 5), asked(0, 170, 180, 0, 200)],
             &rules,
         ),
         (
@@ -347,6 +342,11 @@ fn a_valid_key_is_no_unknown_key() {
 #[test]
 fn what_is_applied_goes_forward_without_gaps() {
     let back = [Rule::AppliedNeverGoesBack];
+    let complaint = Event::Complaint {
+        at: 100,
+        who: "gateway 0".to_owned(),
+        line: "changes are missing".to_owned(),
+    };
     let restore = [Event::BackedUp { at: 5 }, Event::Restored { at: 115 }];
     let table: &[(&str, &[Event], &[Rule])] = &[
         (
@@ -356,7 +356,7 @@ fn what_is_applied_goes_forward_without_gaps() {
         ),
         ("back", &[reported(0, 100, 5), reported(0, 120, 4)], &back),
         ("two gateways", &[reported(0, 100, 5), reported(1, 120, 4)], &[]),
-        ("two lives", &[told(0, 0, 100, 5, 5, 0), told(0, 1, 120, 4, 5, 0)], &[]),
+        ("two lives", &[told(0, 0, 100, 5, 5), told(0, 1, 120, 4, 5)], &[]),
         (
             "back after a restore",
             &[&restore[..], &[reported(0, 100, 5), reported(0, 120, 4)]].concat(),
@@ -376,7 +376,7 @@ fn what_is_applied_goes_forward_without_gaps() {
             &[&restore[..], &[reported(0, 80, 5), reported(0, 90, 4)]].concat(),
             &back,
         ),
-        ("a gap", &[told(0, 0, 100, 5, 5, 1)], &[Rule::NoGaps]),
+        ("a complaint", &[complaint], &[Rule::NoComplaints]),
     ];
     for (what, events, broken) in table {
         check(what, events, broken);
@@ -477,7 +477,7 @@ fn a_copy_of_the_store_brings_back_what_it_held() {
             "applied in the old history",
             &[
                 revoke(510, 520, done(2)),
-                told(0, 0, 530, 9, 60, 0),
+                told(0, 0, 530, 9, 60),
                 asked(0, 550, 560, 0, 200),
             ],
             &[],

@@ -116,7 +116,6 @@ impl Asker {
             life: place.life,
             applied: report.applied,
             staleness: report.staleness,
-            gaps: report.gaps,
         });
         Some(report)
     }
@@ -129,8 +128,6 @@ pub struct Report {
     pub applied: Option<u64>,
     /// How long ago it knew that it had heard of everything, in microseconds.
     pub staleness: Option<u64>,
-    /// Runs of changes that did not follow what it had applied.
-    pub gaps: u64,
 }
 
 /// Reads a report from metrics in Prometheus' text format.
@@ -145,6 +142,5 @@ pub fn read(metrics: &str) -> Report {
     Report {
         applied: value("portcullis_sync_applied_revision").and_then(whole),
         staleness: value("portcullis_sync_staleness_seconds").and_then(|seconds| whole((seconds * 1e6).ceil())),
-        gaps: value("portcullis_sync_gaps_total").and_then(whole).unwrap_or(0),
     }
 }

@@ -52,8 +52,8 @@ pub enum Rule {
     NothingElseIsAnswered,
     /// The revision that a process has applied never goes back within one history of the store.
     AppliedNeverGoesBack,
-    /// No gateway is ever sent changes that do not follow what it has applied.
-    NoGaps,
+    /// No process ever finds that the other end leaves out changes or says what cannot be, and none breaks.
+    NoComplaints,
     /// When all is healed, every gateway agrees with all that was acknowledged.
     NothingAcknowledgedIsLost,
     /// Where the outcome of a call was never learnt, all gateways see the same one.
@@ -228,18 +228,22 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
         .collect();
     struct Last {
         applied: u64,
-        gaps: u64,
         /// Restores that may still explain that the revision goes back.
         restores_left: usize,
     }
     let mut last: BTreeMap<(GatewayNo, u32), Last> = BTreeMap::new();
     for event in history {
+        if let Event::Complaint { at, who, line } = event {
+            found.push(Violation {
+                rule: Rule::NoComplaints,
+                how: format!("{who} said at {at}: {line}"),
+            });
+        }
         let Event::Report {
             span,
             gateway,
             life,
             applied,
-            gaps,
             ..
         } = event
         else {
@@ -247,16 +251,8 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
         };
         let last = last.entry((*gateway, *life)).or_insert(Last {
             applied: 0,
-            gaps: 0,
             restores_left: restores.len(),
         });
-        if *gaps > last.gaps {
-            found.push(Violation {
-                rule: Rule::NoGaps,
-                how: format!("gateway {} life {life} counts {gaps} gaps at {}", gateway.0, span.end),
-            });
-            last.gaps = *gaps;
-        }
         let Some(applied) = *applied else { continue };
         let restores_to_come = restores.iter().filter(|&&at| at > span.end).count();
         if applied < last.applied {

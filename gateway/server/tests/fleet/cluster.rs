@@ -83,7 +83,7 @@ impl Cluster {
             .env("PORTCULLIS__CONTROL__LISTEN", "127.0.0.1:0")
             .env("PORTCULLIS_BOOTSTRAP_TOKEN", TOKEN)
             .env("PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN", GATEWAY_TOKEN);
-        let process = Process::start(command, &format!("control API {number}"));
+        let process = Process::start(command, &format!("control API {number}"), Arc::clone(&self.recorder));
         let address = process.listening("control").await;
         self.controls[number] = Some(process);
         self.places.set_control(number, Some(address));
@@ -136,7 +136,7 @@ impl Cluster {
             .setup
             .gateway_config(number, self.links[number].address, self.upstream);
         let command = role("gateway", &folder, &config);
-        let process = Process::start(command, &format!("gateway {number}"));
+        let process = Process::start(command, &format!("gateway {number}"), Arc::clone(&self.recorder));
         let place = Place {
             proxy: process.listening("proxy").await,
             admin: process.listening("admin").await,

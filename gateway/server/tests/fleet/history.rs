@@ -137,8 +137,15 @@ pub enum Event {
         applied: Option<u64>,
         /// How long ago it knew that it had heard of everything, in microseconds. `None`: it says never.
         staleness: Option<Us>,
-        /// Runs of changes that did not follow what it had applied.
-        gaps: u64,
+    },
+    /// A process said that the other end broke the protocol, or that it broke itself.
+    Complaint {
+        /// When it was read.
+        at: Us,
+        /// Who.
+        who: String,
+        /// The line of its log.
+        line: String,
     },
     /// The store was copied, while no process had it open.
     BackedUp {
@@ -164,7 +171,9 @@ impl Event {
     pub fn start(&self) -> Us {
         match self {
             Event::Call { span, .. } | Event::Request { span, .. } | Event::Report { span, .. } => span.start,
-            Event::BackedUp { at } | Event::Restored { at } | Event::Fault { at, .. } => *at,
+            Event::BackedUp { at } | Event::Restored { at } | Event::Complaint { at, .. } | Event::Fault { at, .. } => {
+                *at
+            }
         }
     }
 }
@@ -251,14 +260,14 @@ pub fn line(event: &Event, zero: Us) -> String {
             life,
             applied,
             staleness,
-            gaps,
         } => {
             format!(
-                "{}  gateway {} life {life} has applied {applied:?}, was fresh {staleness:?} µs ago, {gaps} gaps",
+                "{}  gateway {} life {life} has applied {applied:?}, was fresh {staleness:?} µs ago",
                 span(when),
                 gateway.0
             )
         }
+        Event::Complaint { at, who, line } => format!("{}  {who} complains: {line}", Since(*at, zero)),
         Event::BackedUp { at } => format!("{}  the store was copied", Since(*at, zero)),
         Event::Restored { at } => format!("{}  the copy was put back", Since(*at, zero)),
         Event::Fault { at, what } => format!("{}  {what}", Since(*at, zero)),

@@ -2,6 +2,7 @@
 //!
 //! Knows no role; the cluster does.
 
+use super::history::{Event, Recorder};
 use crate::support;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// Most lines of a log that are kept for whoever has to read why a run failed.
 const LINES_KEPT: usize = 400;
+
+/// What no process may have cause to say, whatever a link does to it.
+const COMPLAINTS: [&str; 3] = ["changes are missing", "says what cannot be", "panicked at"];
 
 /// A running process.
 pub struct Process {
@@ -28,8 +32,8 @@ struct Log {
 }
 
 impl Process {
-    /// Starts it. `name` is what a failing run calls it.
-    pub fn start(mut command: Command, name: &str) -> Process {
+    /// Starts it. `name` is what a failing run calls it; complaints go into the history.
+    pub fn start(mut command: Command, name: &str, recorder: Arc<Recorder>) -> Process {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -39,8 +43,17 @@ impl Process {
         let log = Arc::new(Mutex::new(Log::default()));
         let sink = Arc::clone(&log);
         let stderr = child.stderr.take().expect("piped");
+        let who = name.to_owned();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if COMPLAINTS.iter().any(|complaint| line.contains(complaint)) {
+                    let (at, who) = (recorder.now(), who.clone());
+                    recorder.note(Event::Complaint {
+                        at,
+                        who,
+                        line: line.clone(),
+                    });
+                }
                 lock(&sink).hear(line);
             }
             lock(&sink).ended = true;

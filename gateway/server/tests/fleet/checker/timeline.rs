@@ -158,18 +158,19 @@ impl Timeline {
         for &key in self.apps.keys() {
             let is_valid = self.last.of(key) == Is::Valid;
             let times = self.valid.entry(key).or_default();
-            match times.last_mut() {
-                Some(open) if open.until == Us::MAX => {
+            let is_new = times.is_empty();
+            match times.last_mut().filter(|last| last.until == Us::MAX) {
+                Some(open) => {
                     if !is_valid {
                         open.until = at;
                     }
                 }
-                _ if is_valid => times.push(Valid {
+                None if is_valid => times.push(Valid {
                     from: at,
                     until: Us::MAX,
-                    is_new: times.is_empty(),
+                    is_new,
                 }),
-                _ => {}
+                None => {}
             }
         }
     }
