@@ -4,16 +4,22 @@
 //! end with the same messages; the server's wiring puts a gateway together.
 
 mod backoff;
+mod breaker;
 pub mod follower;
 pub mod journal;
+mod key_reader;
 pub mod key_table;
 pub mod lines;
 pub mod link;
 pub mod message;
+pub mod remote_source;
+#[cfg(test)]
+mod scripted_reader;
 pub mod usage_sink;
 
 pub use follower::{Follower, FollowerHandle, FollowerParts, FollowerStatus, Identity, Phase};
 pub use journal::Journal;
 pub use key_table::KeyTable;
 pub use link::{Link, LinkError, LinkSetupError};
+pub use remote_source::{RemoteSource, RemoteSourceSettings, RemoteSourceStats};
 pub use usage_sink::ControlUsageSink;
