@@ -3,6 +3,9 @@
 //! `Display` is for the caller of the API; the cause of [`StoreError::Unavailable`] is its `source()`, for logs only.
 //! Every file of this crate makes these; the control API turns them into answers.
 
+/// PostgreSQL's code for text that it cannot hold. It holds all of Unicode but U+0000.
+const NO_SUCH_CHARACTER: &str = "22021";
+
 /// A failed call. Nothing of it was committed, except as [`StoreError::Unavailable`] says.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -65,6 +68,10 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     /// A violated constraint that a caller must hear of is told apart with `duplicate` before it comes here.
     fn from(error: sqlx::Error) -> StoreError {
+        let code = error.as_database_error().and_then(|error| error.code());
+        if code.as_deref() == Some(NO_SUCH_CHARACTER) {
+            return StoreError::invalid("text with the character U+0000 can neither be stored nor looked for");
+        }
         StoreError::unavailable(error)
     }
 }

@@ -166,7 +166,7 @@ impl Session {
 fn path_of(url: &str) -> Result<PathBuf, StoreError> {
     let path = url.strip_prefix("sqlite://").ok_or_else(|| {
         StoreError::invalid(format!(
-            "`{}…` is not a store: it must be sqlite://FILE",
+            "`{}…` is not a store: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
             scheme_of(url)
         ))
     })?;

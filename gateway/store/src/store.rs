@@ -15,7 +15,7 @@ use tokio::sync::watch;
 /// An open store. Clones share it.
 ///
 /// Every call that changes something takes part in one queue of writers, commits with its entries in the change log,
-/// and is durable when it returns. Other processes may have the same file open.
+/// and is durable when it returns. Other processes may have the same database open.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,13 +43,15 @@ struct Shared {
 }
 
 impl Store {
-    /// Opens the store at `url` (`sqlite://FILE`), creates it if it is missing, and brings its schema up to date.
+    /// Opens the store at `url` (`sqlite://FILE`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`), creates what is missing
+    /// of it (a file or tables, not a database), and brings its schema up to date.
     ///
     /// `created_at` and its like come from `clock`, and so does the age of idempotency records.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] if the URL is not one; [`StoreError::Unavailable`] with the file's name in its source
-    /// otherwise, also when a newer version of Portcullis wrote the file.
+    /// [`StoreError::Invalid`] if the URL is not one; [`StoreError::Unavailable`] with the file's or server's name in its
+    /// source otherwise, also when a newer version of Portcullis wrote it, and when the server is a standby. No error
+    /// repeats the URL.
     pub async fn open(url: &str, clock: Clock) -> Result<Store, StoreError> {
         let database = Database::open(url).await?;
         let head = change_log::head(&mut database.reader().await?).await?;
@@ -68,8 +70,9 @@ impl Store {
         self.0.database.close().await;
     }
 
-    /// The largest revision that this process knows it committed. It wakes after each of its commits, also after one
-    /// whose outcome is unknown, and never for another process's.
+    /// The largest revision that this process knows to be committed. It wakes after each of its own commits, also after
+    /// one whose outcome is unknown; for other processes' commits only where the database tells of them (PostgreSQL), and
+    /// even there not for sure.
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.0.committed.subscribe()
@@ -84,7 +87,7 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Write, StoreError> {
         let mut write = self.begin_unsettled().await?;
         if self.0.database.may_move() {
-            write.settle().await?;
+            write.settle(None).await?;
         }
         Ok(write)
     }

@@ -20,7 +20,7 @@ async fn only_files_are_stores() {
         "sqlite://:memory:",
         "sqlite://file:portcullis.db",
         "sqlite://portcullis.db?mode=memory",
-        "postgres://user:hunter2@host/database",
+        "mysql://user:hunter2@host/database",
     ] {
         let error = Store::open(url, Clock::system()).await.unwrap_err();
         assert!(matches!(error, StoreError::Invalid { .. }), "{url}: {error:?}");

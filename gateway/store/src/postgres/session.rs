@@ -62,7 +62,7 @@ impl Session {
             Some(revision) => {
                 AssertSqlSafe(format!("SELECT pg_notify('{CHANNEL}', '{revision}'); COMMIT")).into_sql_str()
             }
-            None => "COMMIT".into_sql_str(),
+            None => "SELECT 1; COMMIT".into_sql_str(),
         };
         self.call(Call::Simple(text)).await?;
         self.is_writing = false;
@@ -98,7 +98,10 @@ impl Session {
         if !was_untried {
             return outcome;
         }
-        *connection = self.pool.connect().await.map_err(io::Error::other)?;
+        *connection = self.pool.connect().await.map_err(|error| match error {
+            StoreError::Unavailable(cause) => io::Error::other(cause),
+            error => io::Error::other(error),
+        })?;
         self.attempt(&call).await
     }
 

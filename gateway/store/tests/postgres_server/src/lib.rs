@@ -173,6 +173,26 @@ impl PostgresServer {
         *self.running() = Some(watchdog);
     }
 
+    /// Starts the server again as one in recovery that can only be read, as if a standby had taken its address.
+    pub fn become_standby(&self) {
+        self.stop();
+        self.installed.write(&self.data().join("standby.signal"), "");
+        self.restart();
+    }
+
+    /// Promotes what [`PostgresServer::become_standby`] made, on a new timeline.
+    pub fn become_primary(&self) {
+        let data = self.data();
+        let arguments = [
+            OsStr::new("promote"),
+            OsStr::new("-w"),
+            OsStr::new("-s"),
+            OsStr::new("-D"),
+            data.as_os_str(),
+        ];
+        self.installed.run("pg_ctl", &arguments);
+    }
+
     fn prepare(settings: &[&str]) -> PostgresServer {
         let installed = Installed::find();
         let folder = installed.temporary_folder();
