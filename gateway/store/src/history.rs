@@ -28,23 +28,45 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn settle_history(&self) -> Result<Option<Version>, StoreError> {
+        self.settle(None).await
+    }
+
+    /// The same for a caller who knows of somebody that has applied every change up to `seen`: where that is more than this
+    /// history has, changes are missing, although the database seems to be where it was, as after a machine was set back as a
+    /// whole.
+    ///
+    /// Whoever is believed can make every gateway read everything again, as often as the caller asks.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn settle_history_seen(&self, seen: Version) -> Result<Option<Version>, StoreError> {
+        self.settle(Some(seen)).await
+    }
+
+    async fn settle(&self, seen: Option<Version>) -> Result<Option<Version>, StoreError> {
         let mut write = self.begin_unsettled().await?;
-        write.settle().await?;
+        write.settle(seen).await?;
         let renewal = write.commit_unlogged().await?;
         self.mark_settled();
         Ok(renewal.map(|renewal| renewal.head))
     }
 }
 
-/// Renews the epoch within a write transaction if the database is not where it was.
+/// Renews the epoch within a write transaction if the database is not where it was, or less far than somebody has seen it.
 pub(crate) async fn renew_if_moved(
     database: &Database,
     transaction: &mut Connection,
+    seen: Option<Version>,
 ) -> Result<Option<Renewal>, StoreError> {
     let head = change_log::head(transaction).await?;
-    let Some(why) = database.why_moved(transaction, head).await? else {
-        database.note(head);
-        return Ok(None);
+    let is_behind = seen.is_some_and(|seen| seen.epoch == head.epoch && seen.revision > head.revision);
+    let why = match database.why_moved(transaction, head).await? {
+        Some(why) => why,
+        None if is_behind => "changes are missing that somebody has applied",
+        None => {
+            database.note(head);
+            return Ok(None);
+        }
     };
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(StoreError::unavailable)?;

@@ -8,7 +8,7 @@ use crate::database::Connection;
 use crate::history::{self, Renewal};
 use crate::{Committed, Store, StoreError};
 use jiff::Timestamp;
-use portcullis_verify::DeploymentId;
+use portcullis_verify::{DeploymentId, Version};
 
 /// A mutation under way. Dropping it rolls it back.
 #[must_use]
@@ -36,9 +36,9 @@ impl Write {
         &mut self.transaction
     }
 
-    /// Begins a new history with this mutation if the database is not the one that was written last.
-    pub(crate) async fn settle(&mut self) -> Result<(), StoreError> {
-        self.renewal = history::renew_if_moved(self.store.database(), &mut self.transaction).await?;
+    /// Begins a new history with this mutation if the database is not the one that was written last, or lacks what was `seen`.
+    pub(crate) async fn settle(&mut self, seen: Option<Version>) -> Result<(), StoreError> {
+        self.renewal = history::renew_if_moved(self.store.database(), &mut self.transaction, seen).await?;
         Ok(())
     }
 

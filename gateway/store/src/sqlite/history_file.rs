@@ -40,15 +40,10 @@ impl HistoryFile {
         let mut path = database.as_os_str().to_owned();
         path.push(".history");
         let path = PathBuf::from(path);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
         Ok(HistoryFile {
             database: database.to_owned(),
+            file: Mutex::new(open(&path)?),
             path,
-            file: Mutex::new(file),
             noted: AtomicU64::new(0),
         })
     }
@@ -56,7 +51,10 @@ impl HistoryFile {
     /// Why the database, whose log stands at `head`, is not the one that was last written here; `None` if it is.
     pub(super) fn why_moved(&self, head: Version) -> io::Result<Option<&'static str>> {
         let database = std::fs::metadata(&self.database)?;
-        let Some(line) = self.file().as_ref().map(read).transpose()?.flatten() else {
+        let mut file = self.file();
+        // Another process may have made it meanwhile.
+        *file = open(&self.path)?;
+        let Some(line) = file.as_ref().map(read).transpose()?.flatten() else {
             return Ok(Some("there is no readable note of where this database was"));
         };
         Ok(if !line.is_of(&database) {
@@ -144,6 +142,15 @@ impl Line {
         };
         // Whatever is not exactly what would be written was not written here.
         (title == TITLE && line.text() == text).then_some(line)
+    }
+}
+
+/// The file, if there is one.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,15 +5,21 @@
 
 mod apps;
 mod change_log;
+mod compaction;
 mod deployments;
+mod gateways;
 mod idempotency;
+mod key_pages;
 mod key_source;
 mod keys;
+mod look_ups;
 mod restart;
 mod rotation;
 mod schemes;
 mod tenants;
+mod token_scopes;
 mod tokens;
+mod usage;
 
 use crate::Place;
 use jiff::Timestamp;
