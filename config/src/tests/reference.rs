@@ -127,6 +127,7 @@ fn the_profiles_load() {
     for (name, port, routes) in [
         ("quickstart", 7080, 1),
         ("sidecar", 8080, 1),
+        ("control", 7080, 0),
         ("ingress", 7080, 3),
         ("benchmark", 7080, 1),
     ] {

@@ -259,7 +259,7 @@ async fn a_bad_configuration_is_told_whole_with_lines_and_columns() {
         "{}",
         finished.stderr
     );
-    for profile in ["reference", "quickstart", "sidecar", "ingress", "benchmark"] {
+    for profile in ["reference", "quickstart", "sidecar", "control", "ingress", "benchmark"] {
         let file = support::root().join(format!("config/{profile}.toml"));
         let finished = run(
             folder.path(),
