@@ -39,6 +39,26 @@ fn verdicts(size: usize) -> Vec<Verdict> {
     population.hashes.iter().map(verdict).collect()
 }
 
+/// The time for about so many notes, each the first of its key since the last gathering, with all that follows from them.
+fn first_notes(meter: &UsageMeter, verdicts: &[Verdict], notes: u64) -> Duration {
+    let clock = Clock::system();
+    let now = clock.now();
+    meter.gather();
+    drop(meter.take(usize::MAX));
+    let keys = u64::try_from(verdicts.len()).unwrap_or(u64::MAX);
+    let rounds = notes.div_ceil(keys);
+    let begun = clock.now();
+    for _ in 0..rounds {
+        for verdict in verdicts {
+            meter.note(black_box(verdict), now);
+        }
+        meter.gather();
+        black_box(meter.take(usize::MAX));
+    }
+    let elapsed_us = clock.now().monotonic_us - begun.monotonic_us;
+    Duration::from_nanos(elapsed_us * 1_000 * notes / (rounds * keys))
+}
+
 /// The time that two threads take for so many notes each, one on each of the verdicts.
 fn together(meter: &UsageMeter, verdicts: [&Verdict; 2], notes: u64) -> Duration {
     let now = Clock::system().now();
@@ -73,6 +93,9 @@ fn benches(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("note", size), |b| {
             b.iter(|| meter.note(black_box(&verdicts[picks.pick()]), now));
+        });
+        group.bench_function(BenchmarkId::new("first note, gathered and taken", size), |b| {
+            b.iter_custom(|notes| first_notes(&meter, &verdicts, notes));
         });
     }
     let pair = verdicts(2);

@@ -18,13 +18,12 @@ const DENIALS: [DenialReason; 6] = [
     DenialReason::PermissionDenied,
 ];
 
-/// How a decision ended, as a place among the words of a cell.
+/// How a decision ended, as the number of a word: 0 is allowed, then come [`DENIALS`], then the rules of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Allowed,
-    /// At this index among those that are not: [`DENIALS`] first, then the rules of the key.
-    Refused(usize),
-}
+pub(crate) struct Place(u32);
+
+/// Places before those of the rules.
+const RULES_FROM: usize = 1 + DENIALS.len();
 
 /// The words of one record. Most keys are only ever allowed: the other words are made when they are needed.
 #[derive(Debug, Default)]
@@ -34,45 +33,51 @@ pub(crate) struct UsageCell {
 }
 
 impl Place {
+    const ALLOWED: Place = Place(0);
+
     /// The key that a verdict is about and how it ended for it; `None` if no key is known.
+    #[inline]
     pub(crate) fn of(verdict: &Verdict) -> Option<(&Arc<StoredKey>, Place)> {
         match verdict {
-            Verdict::Allow(permit) => Some((&permit.key, Place::Allowed)),
+            Verdict::Allow(permit) => Some((&permit.key, Place::ALLOWED)),
             Verdict::Deny(denial) => Some((denial.key.as_ref()?, Place::of_denial(denial.reason)?)),
         }
     }
 
     fn of_denial(reason: DenialReason) -> Option<Place> {
-        Some(Place::Refused(match reason {
-            DenialReason::KeyRevoked => 0,
-            DenialReason::AppInactive => 1,
-            DenialReason::KeyExpired => 2,
-            DenialReason::AppNotAllowed => 3,
-            DenialReason::ResourceDenied => 4,
-            DenialReason::PermissionDenied => 5,
-            DenialReason::RateLimited { blocked_rule, .. } => DENIALS.len().checked_add(blocked_rule)?,
+        let index = match reason {
+            DenialReason::KeyRevoked => 1,
+            DenialReason::AppInactive => 2,
+            DenialReason::KeyExpired => 3,
+            DenialReason::AppNotAllowed => 4,
+            DenialReason::ResourceDenied => 5,
+            DenialReason::PermissionDenied => 6,
+            DenialReason::RateLimited { blocked_rule, .. } => {
+                u32::try_from(RULES_FROM.checked_add(blocked_rule)?).ok()?
+            }
             DenialReason::KeyMissing
             | DenialReason::AmbiguousCredentials
             | DenialReason::KeyMalformed
             | DenialReason::TooManyFailures { .. }
             | DenialReason::KeyUnknown => return None,
-        }))
+        };
+        Some(Place(index))
+    }
+
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
     /// What it is called in a report of a key with these rules.
     pub(crate) fn outcome(self, rules: &RuleSet) -> UsageOutcome {
-        let Place::Refused(index) = self else {
+        let Some(refused) = self.index().checked_sub(1) else {
             return UsageOutcome::Allowed;
         };
-        match DENIALS.get(index) {
-            Some(reason) => UsageOutcome::Denied(reason.name().to_owned()),
-            None => UsageOutcome::RateLimited(
-                rules
-                    .rules
-                    .get(index - DENIALS.len())
-                    .map_or_else(String::new, |rule| rule.name.to_string()),
-            ),
+        if let Some(reason) = DENIALS.get(refused) {
+            return UsageOutcome::Denied(reason.name().to_owned());
         }
+        let rule = rules.rules.get(self.index() - RULES_FROM);
+        UsageOutcome::RateLimited(rule.map_or_else(String::new, |rule| rule.name.to_string()))
     }
 }
 
@@ -86,17 +91,16 @@ impl UsageCell {
     /// The word of a place under these rules. `None` if the place is of other rules.
     #[inline]
     pub(crate) fn word(&self, place: Place, rules: &RuleSet) -> Option<&TallyWord> {
-        match place {
-            Place::Allowed => Some(&self.allowed),
-            Place::Refused(index) => self
-                .refused
-                .get_or_init(|| {
-                    std::iter::repeat_with(TallyWord::default)
-                        .take(DENIALS.len() + rules.rules.len())
-                        .collect()
-                })
-                .get(index),
-        }
+        let Some(refused) = place.index().checked_sub(1) else {
+            return Some(&self.allowed);
+        };
+        self.refused
+            .get_or_init(|| {
+                std::iter::repeat_with(TallyWord::default)
+                    .take(DENIALS.len() + rules.rules.len())
+                    .collect()
+            })
+            .get(refused)
     }
 }
 

@@ -13,6 +13,7 @@ use portcullis_verify::{Clock, Moment};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -131,17 +132,17 @@ impl Reporter {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = &mut alarm => {
-                    self.parts.meter.gather();
+                    self.gather().await;
                     let pause = match self.report().await {
                         Ok(()) => self.parts.interval,
                         Err(Unsent) => self.backoff.next(),
                     };
                     alarm = Box::pin(sleep(pause));
                 }
-                () = self.parts.meter.filling() => self.parts.meter.gather(),
+                () = self.parts.meter.filling() => self.gather().await,
             }
         }
-        self.parts.meter.gather();
+        self.gather().await;
         self.backoff = Backoff::new(BACKOFF_AT_THE_END.0, BACKOFF_AT_THE_END.1);
         while self.report().await.is_err() {
             sleep(self.backoff.next()).await;
@@ -152,7 +153,7 @@ impl Reporter {
     async fn report(&mut self) -> Result<(), Unsent> {
         let result = loop {
             if self.waiting.is_empty() {
-                self.form_batches();
+                self.form_batches().await;
             }
             let Some(first) = self.waiting.front() else {
                 // There are rows left if no id could be drawn for them.
@@ -184,9 +185,16 @@ impl Reporter {
                 answer = &mut answer => return answer.unwrap_or_else(|_| {
                     Err(SinkError::Unanswered(format!("no answer within {:?}", self.send_timeout)))
                 }),
-                () = self.parts.meter.filling() => self.parts.meter.gather(),
+                () = self.parts.meter.filling() => self.gather().await,
             }
         }
+    }
+
+    /// Gathers what was noted, where it holds up no request.
+    async fn gather(&self) {
+        let meter = Arc::clone(&self.parts.meter);
+        // It neither panics nor is it cancelled; were it, the next one would go on.
+        let _ = spawn_blocking(move || meter.gather()).await;
     }
 
     /// Notes what became of the first batch: it is done with, or waits on.
@@ -230,7 +238,7 @@ impl Reporter {
     }
 
     /// Makes batches of the rows in the meter. None without randomness: two batches with one id would count as one.
-    fn form_batches(&mut self) {
+    async fn form_batches(&mut self) {
         let count = self
             .parts
             .meter
@@ -245,7 +253,9 @@ impl Reporter {
             }
         };
         let since = self.parts.clock.now();
-        let mut rows = self.parts.meter.take(count * USAGE_ROWS_MAX).into_iter();
+        let meter = Arc::clone(&self.parts.meter);
+        let taken = spawn_blocking(move || meter.take(count * USAGE_ROWS_MAX)).await;
+        let mut rows = taken.unwrap_or_default().into_iter();
         for batch_id in ids {
             let rows: Vec<_> = rows.by_ref().take(USAGE_ROWS_MAX).collect();
             if !rows.is_empty() {

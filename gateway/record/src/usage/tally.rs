@@ -135,6 +135,12 @@ impl TallyWord {
         }
     }
 
+    /// Reads it, so that it is at hand when it is taken. What is read means nothing.
+    #[inline]
+    pub(crate) fn fetch(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Takes what it holds, and leaves nothing.
     pub(crate) fn take(&self, packing: Packing) -> Option<Tally> {
         packing.unpack(self.0.swap(0, Ordering::Relaxed))
