@@ -1,18 +1,19 @@
-//! Who calls: the management token of every request below `/api-auth`, and what guessing one costs.
+//! Who calls: the management token of every request below `/api-auth`, the gateway token of every one below `/gateway`, and what
+//! guessing one costs.
 //!
 //! Knows tokens and addresses, no routes. A token is found by its hash, so that nothing about it can be timed, and is looked up
 //! anew for every request, so that a revoked one dies at once. The router runs [`require_token`] before any handler.
 
+use crate::connection::ConnectionHandle;
 use crate::error::ApiError;
 use crate::router::Api;
-use crate::serve::PeerAddress;
 use crate::token;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, header};
-use portcullis_store::entity::{Deployment, TokenKind};
+use portcullis_store::entity::{Deployment, Token, TokenKind};
 use portcullis_verify::{Clock, DeploymentId, FailureSettings, FailureThrottle};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -45,6 +46,44 @@ impl FromRequestParts<Api> for Tenant {
     type Rejection = ApiError;
 
     /// Fails where a route was mounted outside [`require_token`]: such a route opens to nobody.
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Self::Rejection> {
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or(ApiError::Unauthenticated { presented: false })
+    }
+}
+
+/// The gateway that calls, as far as its token tells. Handlers act for its deployment, and the apps of its token, and no other.
+#[derive(Clone)]
+pub(crate) struct GatewayCaller {
+    token: Arc<Token>,
+    deployment: Arc<Deployment>,
+    token_hash: [u8; 32],
+}
+
+impl GatewayCaller {
+    /// Its token.
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// Its deployment.
+    pub(crate) fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// For looking the token up again.
+    pub(crate) fn token_hash(&self) -> [u8; 32] {
+        self.token_hash
+    }
+}
+
+impl FromRequestParts<Api> for GatewayCaller {
+    type Rejection = ApiError;
+
+    /// See [`Tenant`].
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Self::Rejection> {
         parts
             .extensions
@@ -102,43 +141,79 @@ impl Attempts {
     }
 }
 
-/// Lets a request below `/api-auth` pass only with a good token, and notes whose it is; other paths pass as they are.
+/// Lets a request below `/api-auth` or `/gateway` pass only with a good token of the right kind, and notes whose it is; other
+/// paths pass as they are.
 pub(crate) async fn require_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path != "/api-auth" && !path.starts_with("/api-auth/") {
+    let Some(kind) = needed(request.uri().path()) else {
         return next.run(request).await;
-    }
-    let address = request
-        .extensions()
-        .get()
-        .map_or(PeerAddress::UNKNOWN, |PeerAddress(address)| *address);
+    };
+    let connection = request.extensions().get::<ConnectionHandle>().cloned();
+    let address = connection
+        .as_ref()
+        .map_or(ConnectionHandle::UNKNOWN, ConnectionHandle::peer);
     let authenticated = match bearer(request.headers()).map(token::hash) {
-        Ok(hash) => authenticate(&api, hash, address).await,
+        Ok(hash) => authenticate(&api, kind, hash, address).await,
         Err(error) => Err(error),
     };
-    match authenticated {
-        Ok(tenant) => {
-            tracing::Span::current().record("deployment", tracing::field::display(tenant.id()));
-            request.extensions_mut().insert(tenant);
-            next.run(request).await
+    let caller = match authenticated {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
+    tracing::Span::current().record("deployment", tracing::field::display(caller.deployment.id));
+    match kind {
+        TokenKind::Management => {
+            request.extensions_mut().insert(Tenant(caller.deployment));
         }
-        Err(error) => error.into_response(),
+        TokenKind::Gateway => {
+            if connection.is_some_and(|connection| !connection.count_as_gateways(api.gateway_connections())) {
+                return ApiError::TooManyGateways.into_response();
+            }
+            request.extensions_mut().insert(caller);
+        }
+    }
+    next.run(request).await
+}
+
+/// The kind of token that a path needs.
+fn needed(path: &str) -> Option<TokenKind> {
+    let is_below = |root: &str| {
+        path.strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if is_below("/api-auth") {
+        Some(TokenKind::Management)
+    } else if is_below("/gateway") {
+        Some(TokenKind::Gateway)
+    } else {
+        None
     }
 }
 
 /// Whose token has this hash.
-async fn authenticate(api: &Api, hash: [u8; 32], address: IpAddr) -> Result<Tenant, ApiError> {
-    api.attempts().may_try(&hash, address)?;
-    match api.store().find_token(TokenKind::Management, hash).await? {
-        Some((_, deployment)) => {
-            api.attempts().succeeded(hash);
-            Ok(Tenant(Arc::new(deployment)))
-        }
-        None => {
-            api.attempts().failed(&hash, address);
-            Err(ApiError::Unauthenticated { presented: true })
-        }
+async fn authenticate(
+    api: &Api,
+    kind: TokenKind,
+    token_hash: [u8; 32],
+    address: IpAddr,
+) -> Result<GatewayCaller, ApiError> {
+    api.attempts().may_try(&token_hash, address)?;
+    if let Some((token, deployment)) = api.store().find_token(kind, token_hash).await? {
+        api.attempts().succeeded(token_hash);
+        return Ok(GatewayCaller {
+            token: Arc::new(token),
+            deployment: Arc::new(deployment),
+            token_hash,
+        });
     }
+    let other = match kind {
+        TokenKind::Management => TokenKind::Gateway,
+        TokenKind::Gateway => TokenKind::Management,
+    };
+    if api.store().find_token(other, token_hash).await?.is_some() {
+        return Err(ApiError::WrongTokenKind { needed: kind });
+    }
+    api.attempts().failed(&token_hash, address);
+    Err(ApiError::Unauthenticated { presented: true })
 }
 
 /// The one bearer token of a request.

@@ -3,10 +3,13 @@
 //! Knows nothing of HTTP, and of entities only what they are called in the log. Every mutating route goes through [`make`].
 
 use crate::error::ApiError;
+use crate::gateways::Change;
+use crate::path::Wait;
 use crate::router::Api;
-use portcullis_store::entity::{App, Key, Scheme};
+use crate::wire::Enforced;
+use portcullis_store::entity::{App, Key, Scheme, Token};
 use portcullis_store::{Committed, StoreError};
-use portcullis_verify::Version;
+use portcullis_verify::{DeploymentId, Version};
 use std::time::Duration;
 use tracing::field::display;
 use tracing::{Instrument as _, Span};
@@ -44,6 +47,12 @@ impl Noted for Scheme {
     }
 }
 
+impl Noted for Token {
+    fn note(&self, span: &Span) {
+        span.record("token_id", self.id);
+    }
+}
+
 /// What is deleted has no entity left; see [`deleted`].
 impl Noted for () {
     fn note(&self, _: &Span) {}
@@ -54,7 +63,7 @@ pub(crate) fn deleted(what: &'static str, slug: &str) {
     Span::current().record(what, slug);
 }
 
-/// Commits `change` and waits until it is applied.
+/// Commits `change` and waits until it is applied in this process.
 ///
 /// # Errors
 /// Those of [`commit`] and [`confirm`].
@@ -62,7 +71,7 @@ pub(crate) async fn make<T: Noted + Send + 'static>(
     api: &Api,
     change: impl Future<Output = Result<Committed<T>, StoreError>> + Send + 'static,
 ) -> Result<Committed<T>, ApiError> {
-    let committed = commit(change).await?;
+    let committed = commit(api, change).await?;
     confirm(api, committed.version).await?;
     Ok(committed)
 }
@@ -72,11 +81,13 @@ pub(crate) async fn make<T: Noted + Send + 'static>(
 /// # Errors
 /// What `change` fails with.
 pub(crate) async fn commit<T: Noted + Send + 'static>(
+    api: &Api,
     change: impl Future<Output = Result<Committed<T>, StoreError>> + Send + 'static,
 ) -> Result<Committed<T>, ApiError> {
     let ended = tokio::spawn(change.in_current_span()).await;
     let committed = ended.map_err(|_| ApiError::Internal("a change panicked"))??;
     committed.value.note(&Span::current());
+    api.fleet().note_own(committed.version.revision);
     Ok(committed)
 }
 
@@ -92,4 +103,30 @@ pub(crate) async fn confirm(api: &Api, version: Version) -> Result<(), ApiError>
             key_id: None,
         }),
     }
+}
+
+/// How far a change has come that is committed and applied in this process; with `wait`, once every gateway decides by it or
+/// refuses.
+///
+/// # Errors
+/// [`ApiError::NotConfirmed`] when it cannot be known whom to wait for.
+pub(crate) async fn enforcement(
+    api: &Api,
+    deployment_id: DeploymentId,
+    version: Version,
+    wait: &Wait,
+) -> Result<Enforced, ApiError> {
+    let change = Change {
+        deployment_id,
+        version,
+        // A little later than it was, so that nobody is taken to refuse too early.
+        committed: api.fleet().now(),
+    };
+    let enforcement = if wait.for_fleet {
+        wait.patience.begin();
+        change.everywhere(api).await?
+    } else {
+        change.standing(api).await
+    };
+    Ok(enforcement.into())
 }

@@ -13,12 +13,27 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Instrument as _;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of request ids; 32 of them, none easily mistaken for another.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const REQUEST_ID_CHARS: usize = 26;
+
+/// Says, to whoever limits a request's time, that all is done and only a wait that the caller asked for is left, which has its own
+/// end. A request extension.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// The wait begins.
+    pub(crate) fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 /// Runs one exchange.
 pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -30,16 +45,24 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
         app = tracing::field::Empty,
         key_id = tracing::field::Empty,
         rotated_from = tracing::field::Empty,
-        scheme = tracing::field::Empty
+        scheme = tracing::field::Empty,
+        token_id = tracing::field::Empty
     );
     let pending = BodyPending::default();
     request.extensions_mut().insert(pending.clone());
+    let patience = Patience::default();
+    request.extensions_mut().insert(patience.clone());
+    let is_gateways = request.uri().path().starts_with("/gateway/");
     let method = request.method().clone();
     let started_us = api.clock().now().monotonic_us;
 
     let exchange = async {
-        let running = AssertUnwindSafe(next.run(request)).catch_unwind();
-        let response = match tokio::time::timeout(api.request_timeout(), running).await {
+        let mut running = pin!(AssertUnwindSafe(next.run(request)).catch_unwind());
+        let ended = match tokio::time::timeout(api.request_timeout(), running.as_mut()).await {
+            Err(_) if patience.0.load(Ordering::Acquire) => Ok(running.await),
+            ended => ended,
+        };
+        let response = match ended {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => ApiError::Internal("a handler panicked").into_response(),
             Err(_) if pending.is_pending() => {
@@ -57,7 +80,8 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
             .map_or("none", |Route(matched)| matched.as_str());
         let status = response.status().as_u16();
         let code = response.extensions().get::<ErrorCode>().map(|code| code.number());
-        if method.is_safe() {
+        // Gateways ask all the time.
+        if method.is_safe() || is_gateways {
             tracing::debug!(%method, route, status, code, elapsed_us, "answered");
         } else {
             tracing::info!(%method, route, status, code, elapsed_us, "answered");

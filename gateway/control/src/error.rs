@@ -81,6 +81,11 @@ impl ApiError {
         ApiError::refused(ErrorCode::NoSuchKey, "There is no such key, or it is revoked already.")
     }
 
+    /// There is no such gateway token, or it is revoked already.
+    pub(crate) fn no_such_token() -> ApiError {
+        ApiError::Store(StoreError::NotFound { what: "token" })
+    }
+
     /// The same error, naming the key that was made all the same.
     pub(crate) fn about(self, id: KeyId) -> ApiError {
         match self {

@@ -40,12 +40,15 @@ error_codes! {
     InvalidQuery = 40004, "A query parameter's value is out of its bounds.";
     InvalidHeader = 40005, "A request header's value is out of its bounds.";
     UnreadableBody = 40006, "The body could not be read to its end.";
-    Unauthenticated = 40100, "The management token is missing or wrong.";
+    Http2Needed = 40007, "The call needs HTTP/2.";
+    Unauthenticated = 40100, "The token is missing or wrong.";
     PlanTooSmall = 40300, "The deployment's plan does not allow this.";
+    WrongTokenKind = 40301, "The token is good, but of the other kind: management tokens administer, gateway tokens watch.";
     NoSuchRoute = 40400, "The control API has no such path.";
     NoSuchApp = 40401, "The deployment has no such app.";
     NoSuchKey = 40402, "The app or deployment has no such key, or the key is revoked already.";
     NoSuchScheme = 40403, "The deployment has no such rate-limit scheme.";
+    NoSuchToken = 40404, "The deployment has no such token, or the token is revoked already.";
     MethodNotAllowed = 40500, "The path does not take this method; the Allow header names those it takes.";
     BodyTooSlow = 40800, "The body did not arrive in time.";
     Duplicate = 40900, "The slug is taken.";
@@ -60,6 +63,7 @@ error_codes! {
     StoreUnavailable = 50300, "The store cannot be asked; read before you retry, since a change may have been made.";
     NotConfirmed = 50301, "The change is committed but not yet confirmed as applied.";
     TooSlow = 50302, "The request took too long; whether it changed anything is not known.";
+    TooManyGateways = 50303, "As many gateways are connected as this process takes.";
 }
 
 impl ErrorCode {

@@ -2,6 +2,7 @@
 //!
 //! A path that cannot name anything is 404, as if nothing had that name; a query that cannot be read is 400.
 
+use crate::envelope::Patience;
 use crate::error::ApiError;
 use crate::error_code::ErrorCode;
 use crate::field::positive_id;
@@ -40,6 +41,49 @@ impl FromRequestParts<Api> for KeyInPath {
         let Path((app_slug, key_id)) = names.map_err(|_| ApiError::no_such_route())?;
         let key_id = positive_id(&key_id).map(KeyId).ok_or_else(ApiError::no_such_key)?;
         Ok(KeyInPath { app_slug, key_id })
+    }
+}
+
+/// The id of a token in a path.
+#[derive(Debug)]
+pub(crate) struct TokenInPath(pub(crate) i64);
+
+impl FromRequestParts<Api> for TokenInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
+        let id = Path::<String>::from_request_parts(parts, api).await;
+        let Path(id) = id.map_err(|_| ApiError::no_such_route())?;
+        positive_id(&id).map(TokenInPath).ok_or_else(ApiError::no_such_token)
+    }
+}
+
+/// Whether a change is answered only once every gateway decides by it: `?wait=fleet`.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) for_fleet: bool,
+    /// To be told when the wait begins.
+    pub(crate) patience: Patience,
+}
+
+impl FromRequestParts<Api> for Wait {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
+        let refused = || ApiError::refused(ErrorCode::InvalidQuery, "`wait` must be given once, as `fleet`.");
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, api).await;
+        let Query(pairs) = pairs.map_err(|_| refused())?;
+        let mut values = pairs
+            .iter()
+            .filter(|(name, _)| name == "wait")
+            .map(|(_, value)| value.as_str());
+        let for_fleet = match (values.next(), values.next()) {
+            (None, _) => false,
+            (Some("fleet"), None) => true,
+            _ => return Err(refused()),
+        };
+        let patience = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Wait { for_fleet, patience })
     }
 }
 

@@ -1,14 +1,18 @@
-//! The one reader of the change log: applies every committed change, in order, to all that holds copies of the data.
+//! The one reader of the change log: applies every committed change, in order, to all that holds copies of the data, and hands it
+//! to the hub for the gateways elsewhere.
 //!
 //! Knows nothing of what a change means. Handlers never touch a cache themselves: they wait, through [`TailerHandle`], until the
 //! tailer has come past their change, so that neither a caller who hangs up nor a commit of unknown outcome loses one. The
 //! server starts it before anything that answers.
 
+mod rounds;
 #[cfg(test)]
 mod tests;
 
+use crate::gateways::Hub;
 use portcullis_store::{Changes, Store, StoreError};
-use portcullis_verify::{ChangeSink, Version};
+use portcullis_verify::{ChangeSink, Clock, Freshness, Version};
+pub(crate) use rounds::{Round, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,11 +24,27 @@ const POLL: Duration = Duration::from_millis(25);
 const BACK_OFF_MAX: Duration = Duration::from_millis(100);
 /// Changes read at once.
 const BATCH: u32 = 1_000;
+/// How long rounds that are asked for are gathered, so that thousands who ask cost one read.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// What the tailer reads, and whom it tells.
+pub struct TailerParts {
+    /// Whose change log is followed.
+    pub store: Store,
+    /// Who hears of every change.
+    pub sinks: Vec<Arc<dyn ChangeSink>>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where to note that the sinks are up to date. None: nobody asks.
+    pub freshness: Option<Arc<Freshness>>,
+}
 
 /// How far the tailer is. Clones share it.
 #[derive(Debug, Clone)]
 pub struct TailerHandle {
     applied: watch::Receiver<Version>,
+    rounds: Arc<Rounds>,
+    hub: Arc<Hub>,
 }
 
 /// The tailer has ended; nothing more will be applied.
@@ -64,23 +84,50 @@ impl TailerHandle {
             .map(drop);
         reached.map_err(|_| TailerEnded)
     }
+
+    /// The reads of the log.
+    pub(crate) fn rounds(&self) -> &Arc<Rounds> {
+        &self.rounds
+    }
+
+    /// Where the changes go on to those who watch.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
 }
 
 /// Starts the tailer on the current tokio runtime. It ends at `shutdown`, which must come after that of all who wait for it.
 #[must_use]
-pub fn start(store: Store, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: CancellationToken) -> TailerHandle {
-    follow(store, sinks, shutdown)
+pub fn start(parts: TailerParts, shutdown: CancellationToken) -> TailerHandle {
+    let TailerParts {
+        store,
+        sinks,
+        clock,
+        freshness,
+    } = parts;
+    follow(store, sinks, clock, freshness, shutdown)
 }
 
-fn follow(log: impl ChangeLog, sinks: Vec<Arc<dyn ChangeSink>>, shutdown: CancellationToken) -> TailerHandle {
+fn follow(
+    log: impl ChangeLog,
+    sinks: Vec<Arc<dyn ChangeSink>>,
+    clock: Clock,
+    freshness: Option<Arc<Freshness>>,
+    shutdown: CancellationToken,
+) -> TailerHandle {
     let (sender, applied) = watch::channel(NOTHING_YET);
+    let (rounds, hub) = (Arc::new(Rounds::new()), Arc::new(Hub::new()));
     let tailer = Tailer {
         log,
         sinks,
+        clock,
+        freshness,
         applied: sender,
+        rounds: Arc::clone(&rounds),
+        hub: Arc::clone(&hub),
     };
     tokio::spawn(async move { shutdown.run_until_cancelled(tailer.run()).await });
-    TailerHandle { applied }
+    TailerHandle { applied, rounds, hub }
 }
 
 /// The log as the tailer reads it; the store's, except in tests, which make it fail in every way.
@@ -110,7 +157,11 @@ impl ChangeLog for Store {
 struct Tailer<L> {
     log: L,
     sinks: Vec<Arc<dyn ChangeSink>>,
+    clock: Clock,
+    freshness: Option<Arc<Freshness>>,
     applied: watch::Sender<Version>,
+    rounds: Arc<Rounds>,
+    hub: Arc<Hub>,
 }
 
 impl<L: ChangeLog> Tailer<L> {
@@ -120,15 +171,19 @@ impl<L: ChangeLog> Tailer<L> {
         loop {
             // Marked before the log is read: a commit during the read wakes the next round.
             committed.borrow_and_update();
-            match self.advance().await {
+            match self.round().await {
                 Ok(is_behind) => {
                     if failures > 0 {
                         tracing::info!(failures, "the change log can be read again");
                     }
                     failures = 0;
                     if !is_behind {
-                        // The sender lives as long as the log, which this tailer holds.
-                        let _ = tokio::time::timeout(POLL, committed.changed()).await;
+                        tokio::select! {
+                            // The sender lives as long as the log, which this tailer holds.
+                            _ = committed.changed() => {}
+                            () = tokio::time::sleep(POLL) => {}
+                            () = self.asked() => {}
+                        }
                     }
                 }
                 Err(error) => {
@@ -147,7 +202,28 @@ impl<L: ChangeLog> Tailer<L> {
         }
     }
 
-    /// Applies the next changes; answers whether there are more.
+    /// Waits until somebody asks for a round, and a moment longer, for others who ask.
+    async fn asked(&self) {
+        self.rounds.asked().await;
+        tokio::time::sleep(GATHER).await;
+    }
+
+    /// Applies the next changes; answers whether there are more. When there are none, everything that was committed before the
+    /// round began is applied.
+    async fn round(&self) -> Result<bool, StoreError> {
+        let number = self.rounds.begin();
+        let began_us = self.clock.now().monotonic_us;
+        let is_behind = self.advance().await?;
+        if !is_behind {
+            if let Some(freshness) = &self.freshness {
+                freshness.note(began_us);
+            }
+            let head = *self.applied.borrow();
+            self.rounds.complete(Round { number, head });
+        }
+        Ok(is_behind)
+    }
+
     async fn advance(&self) -> Result<bool, StoreError> {
         let at = *self.applied.borrow();
         if at == NOTHING_YET {
@@ -164,6 +240,7 @@ impl<L: ChangeLog> Tailer<L> {
                     }
                 }
                 let Some(last) = changes.last() else { return Ok(false) };
+                self.hub.extend(&changes);
                 self.applied.send_replace(last.version);
                 Ok(last.version.revision < head.revision)
             }
@@ -183,6 +260,7 @@ impl<L: ChangeLog> Tailer<L> {
         for sink in &self.sinks {
             sink.distrust_all(head);
         }
+        self.hub.reset(head);
         self.applied.send_replace(head);
     }
 }

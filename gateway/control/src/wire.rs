@@ -4,14 +4,18 @@
 
 mod app;
 mod error_body;
+mod gateway;
 mod key;
 mod key_request;
 mod limits;
 mod scheme;
 mod verdict;
 
-pub(crate) use app::{ApiAuthApp, ApiAuthAppList, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
+pub(crate) use app::{ApiAuthApp, ApiAuthAppList, ChangedApiAuthApp, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
 pub(crate) use error_body::{ErrorBody, ErrorEntry};
+pub(crate) use gateway::{
+    CreateGatewayTokenRequest, Enforced, Gateway, GatewayList, GatewayToken, GatewayTokenList, GatewayTokenWithSecret,
+};
 pub(crate) use key::{ApiKey, ApiKeyList, ApiKeyWithSecret, RevokedApiKey};
 pub(crate) use key_request::{
     CreateApiKeyRequest, RevokeApiKeyByIdRequest, RevokeApiKeyRequest, RotateApiKeyByIdRequest, RotateApiKeyRequest,

@@ -5,9 +5,9 @@ use crate::body::RequestBody;
 use crate::change;
 use crate::error::ApiError;
 use crate::idempotency::{IdempotencyKey, replay};
-use crate::path::{IncludeInactive, SlugInPath};
+use crate::path::{IncludeInactive, SlugInPath, Wait};
 use crate::router::Api;
-use crate::wire::{ApiAuthApp, ApiAuthAppList, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
+use crate::wire::{ApiAuthApp, ApiAuthAppList, ChangedApiAuthApp, CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -113,23 +113,32 @@ pub(crate) async fn get_app(
     patch,
     path = "/api-auth/apps/{app_slug}",
     tag = "apps",
-    params(("app_slug" = String, Path, description = "The app's slug.")),
+    params(
+        ("app_slug" = String, Path, description = "The app's slug."),
+        ("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$"),
+    ),
     request_body = UpdateApiAuthAppRequest,
-    responses((status = 200, body = ApiAuthApp, description = "The app as it is now."))
+    responses((status = 200, body = ChangedApiAuthApp, description = "The app as it is now."))
 )]
 pub(crate) async fn update_app(
     State(api): State<Api>,
     tenant: Tenant,
     SlugInPath(slug): SlugInPath,
+    wait: Wait,
     body: RequestBody,
-) -> Result<Json<ApiAuthApp>, ApiError> {
+) -> Result<Json<ChangedApiAuthApp>, ApiError> {
     let request: UpdateApiAuthAppRequest = body.required()?;
     // An app keeps its user for life, so that what is read here still holds when the patch is written.
     let app = api.store().get_app(tenant.id(), &slug).await?;
     let patch = request.validate(app.user_id.is_some())?;
     let store = api.store().clone();
-    let updated = change::make(&api, async move { store.update_app(tenant.id(), &slug, patch).await }).await?;
-    Ok(Json(updated.value.into()))
+    let deployment_id = tenant.id();
+    let updated = change::make(&api, async move { store.update_app(deployment_id, &slug, patch).await }).await?;
+    let enforced = change::enforcement(&api, deployment_id, updated.version, &wait).await?;
+    Ok(Json(ChangedApiAuthApp {
+        app: updated.value.into(),
+        enforced,
+    }))
 }
 
 /// Deletes an app for good. When this is answered, no key beneath it opens anything; its slug may be used again.
@@ -137,17 +146,32 @@ pub(crate) async fn update_app(
     delete,
     path = "/api-auth/apps/{app_slug}",
     tag = "apps",
-    params(("app_slug" = String, Path, description = "The app's slug.")),
-    responses((status = 204, description = "Deleted."))
+    params(
+        ("app_slug" = String, Path, description = "The app's slug."),
+        ("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$"),
+    ),
+    responses((
+        status = 204,
+        description = "Deleted.",
+        headers(
+            ("Portcullis-Revision" = u64, description = "The change's number in the change log."),
+            ("Portcullis-Enforced" = u64, description = "How many gateways decide by it, or refuse every key until they do."),
+            ("Portcullis-Gateways" = u64, description = "How many gateways count."),
+            ("Portcullis-Unenforced" = u64, description = "How many have not confirmed it and go on serving without news."),
+        )
+    ))
 )]
 pub(crate) async fn delete_app(
     State(api): State<Api>,
     tenant: Tenant,
     SlugInPath(slug): SlugInPath,
-) -> Result<StatusCode, ApiError> {
+    wait: Wait,
+) -> Result<Response, ApiError> {
     let store = api.store().clone();
     let doomed = slug.clone();
-    change::make(&api, async move { store.delete_app(tenant.id(), &doomed).await }).await?;
+    let deployment_id = tenant.id();
+    let deleted = change::make(&api, async move { store.delete_app(deployment_id, &doomed).await }).await?;
     change::deleted("app", &slug);
-    Ok(StatusCode::NO_CONTENT)
+    let enforced = change::enforcement(&api, deployment_id, deleted.version, &wait).await?;
+    Ok((StatusCode::NO_CONTENT, enforced.headers()).into_response())
 }

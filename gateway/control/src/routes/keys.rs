@@ -7,7 +7,7 @@ use crate::body::RequestBody;
 use crate::change;
 use crate::error::ApiError;
 use crate::idempotency::{IdempotencyKey, replay};
-use crate::path::{IncludeInactive, KeyInPath, SlugInPath};
+use crate::path::{IncludeInactive, KeyInPath, SlugInPath, Wait};
 use crate::router::Api;
 use crate::wire::{
     ApiKey, ApiKeyList, ApiKeyWithSecret, CreateApiKeyRequest, ErrorBody, RevokeApiKeyByIdRequest, RevokeApiKeyRequest,
@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use portcullis_store::entity::{Key, NewSecret};
 use portcullis_store::{Committed, StoreError};
-use portcullis_verify::{KeyId, Secret};
+use portcullis_verify::{DeploymentId, KeyId, Secret};
 use std::time::Duration;
 
 /// How often a secret is made anew because the app's key prefix changed at the same time.
@@ -33,6 +33,7 @@ const PREFIX_CHANGES_MAX: usize = 3;
     params(
         ("app_slug" = String, Path, description = "The app's slug."),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Repeated within 24 h, nothing is created: the answer is 409 with the id of the key that was, since its secret is not stored."),
+        ("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$"),
     ),
     request_body = CreateApiKeyRequest,
     responses(
@@ -45,6 +46,7 @@ pub(crate) async fn create_key(
     tenant: Tenant,
     SlugInPath(app_slug): SlugInPath,
     idempotency_key: IdempotencyKey,
+    wait: Wait,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     let deployment_id = tenant.id();
@@ -57,7 +59,7 @@ pub(crate) async fn create_key(
     let request: CreateApiKeyRequest = body.required()?;
     let app = api.store().get_app(deployment_id, &app_slug).await?;
     let wanted: WantedKey = request.validate(&app.permissions, api.now()?)?;
-    let created = with_secret(&api, app.key_prefix, |new| {
+    let created = with_secret(&api, deployment_id, app.key_prefix, &wait, |new| {
         let (store, app_slug, key, once) = (api.store().clone(), app_slug.clone(), wanted.with(new), once.clone());
         async move {
             match once {
@@ -111,6 +113,7 @@ pub(crate) async fn list_keys(
     params(
         ("app_slug" = String, Path, description = "The app's slug."),
         ("key_id" = String, Path, description = "The key's id."),
+        ("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$"),
     ),
     request_body(content = Option<RevokeApiKeyRequest>, description = "May be left out."),
     responses((status = 200, body = RevokedApiKey, description = "Revoked."))
@@ -119,10 +122,11 @@ pub(crate) async fn revoke_key(
     State(api): State<Api>,
     tenant: Tenant,
     KeyInPath { app_slug, key_id }: KeyInPath,
+    wait: Wait,
     body: RequestBody,
 ) -> Result<Json<RevokedApiKey>, ApiError> {
     let reason = body.optional::<RevokeApiKeyRequest>()?.validate()?;
-    revoke(&api, tenant, Some(app_slug), key_id, reason).await
+    revoke(&api, tenant, Some(app_slug), key_id, reason, &wait).await
 }
 
 /// Revokes the key that the body names: the older form.
@@ -130,16 +134,18 @@ pub(crate) async fn revoke_key(
     post,
     path = "/api-auth/keys/revoke",
     tag = "keys",
+    params(("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$")),
     request_body = RevokeApiKeyByIdRequest,
     responses((status = 200, body = RevokedApiKey, description = "Revoked."))
 )]
 pub(crate) async fn revoke_key_by_id(
     State(api): State<Api>,
     tenant: Tenant,
+    wait: Wait,
     body: RequestBody,
 ) -> Result<Json<RevokedApiKey>, ApiError> {
     let (key_id, reason) = body.required::<RevokeApiKeyByIdRequest>()?.validate()?;
-    revoke(&api, tenant, None, key_id, reason).await
+    revoke(&api, tenant, None, key_id, reason, &wait).await
 }
 
 /// Replaces a key by one with a new secret, which is in this answer and never shown again.
@@ -153,6 +159,7 @@ pub(crate) async fn revoke_key_by_id(
     params(
         ("app_slug" = String, Path, description = "The app's slug."),
         ("key_id" = String, Path, description = "The key's id."),
+        ("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$"),
     ),
     request_body(content = Option<RotateApiKeyRequest>, description = "May be left out."),
     responses((status = 200, body = ApiKeyWithSecret, description = "The new key."))
@@ -161,10 +168,11 @@ pub(crate) async fn rotate_key(
     State(api): State<Api>,
     tenant: Tenant,
     KeyInPath { app_slug, key_id }: KeyInPath,
+    wait: Wait,
     body: RequestBody,
 ) -> Result<Json<ApiKeyWithSecret>, ApiError> {
     let grace = body.optional::<RotateApiKeyRequest>()?.validate()?;
-    rotate(&api, tenant, Some(app_slug), key_id, grace).await
+    rotate(&api, tenant, Some(app_slug), key_id, grace, &wait).await
 }
 
 /// Rotates the key that the body names: the older form.
@@ -172,16 +180,18 @@ pub(crate) async fn rotate_key(
     post,
     path = "/api-auth/keys/rotate",
     tag = "keys",
+    params(("wait" = Option<String>, Query, description = "`fleet`: answered once every gateway decides by it, or refuses for want of news.", pattern = "^fleet$")),
     request_body = RotateApiKeyByIdRequest,
     responses((status = 200, body = ApiKeyWithSecret, description = "The new key."))
 )]
 pub(crate) async fn rotate_key_by_id(
     State(api): State<Api>,
     tenant: Tenant,
+    wait: Wait,
     body: RequestBody,
 ) -> Result<Json<ApiKeyWithSecret>, ApiError> {
     let (key_id, grace) = body.required::<RotateApiKeyByIdRequest>()?.validate()?;
-    rotate(&api, tenant, None, key_id, grace).await
+    rotate(&api, tenant, None, key_id, grace, &wait).await
 }
 
 async fn revoke(
@@ -190,15 +200,19 @@ async fn revoke(
     app_slug: Option<String>,
     key_id: KeyId,
     reason: Option<String>,
+    wait: &Wait,
 ) -> Result<Json<RevokedApiKey>, ApiError> {
     let now = api.now()?;
     let store = api.store().clone();
+    let deployment_id = tenant.id();
     let revoked = change::make(api, async move {
         store
-            .revoke_key(tenant.id(), app_slug.as_deref(), key_id, reason.as_deref(), now)
+            .revoke_key(deployment_id, app_slug.as_deref(), key_id, reason.as_deref(), now)
             .await
     });
-    Ok(Json(RevokedApiKey::at(now, revoked.await?)))
+    let revoked = revoked.await?;
+    let enforced = change::enforcement(api, deployment_id, revoked.version, wait).await?;
+    Ok(Json(RevokedApiKey::at(now, revoked.value, enforced)))
 }
 
 async fn rotate(
@@ -207,12 +221,13 @@ async fn rotate(
     app_slug: Option<String>,
     key_id: KeyId,
     grace: Duration,
+    wait: &Wait,
 ) -> Result<Json<ApiKeyWithSecret>, ApiError> {
     let now = api.now()?;
     let deployment_id = tenant.id();
     // A first guess: the store knows whether the app has another prefix by now.
     let key_prefix = api.store().get_key(deployment_id, key_id).await?.key_prefix;
-    let rotated = with_secret(api, key_prefix, |new| {
+    let rotated = with_secret(api, deployment_id, key_prefix, wait, |new| {
         let (store, app_slug) = (api.store().clone(), app_slug.clone());
         async move {
             store
@@ -228,7 +243,9 @@ async fn rotate(
 /// When the app's prefix turns out to be another one, it does so again with that.
 async fn with_secret<F>(
     api: &Api,
+    deployment_id: DeploymentId,
     mut key_prefix: String,
+    wait: &Wait,
     write: impl Fn(NewSecret) -> F,
 ) -> Result<ApiKeyWithSecret, ApiError>
 where
@@ -242,14 +259,17 @@ where
             key_prefix,
             key_suffix: secret.suffix().to_owned(),
         };
-        match change::commit(write(new)).await {
-            Ok(committed) => {
-                change::confirm(api, committed.version)
-                    .await
-                    .map_err(|error| error.about(committed.value.id))?;
+        match change::commit(api, write(new)).await {
+            Ok(Committed { value: key, version }) => {
+                let applied = async {
+                    change::confirm(api, version).await?;
+                    change::enforcement(api, deployment_id, version, wait).await
+                };
+                let enforced = applied.await.map_err(|error| error.about(key.id))?;
                 return Ok(ApiKeyWithSecret::new(
-                    ApiKey::at(api.now()?, committed.value),
+                    ApiKey::at(api.now()?, key),
                     secret.expose(),
+                    enforced,
                 ));
             }
             Err(ApiError::Store(StoreError::PrefixChanged { current })) if changes < PREFIX_CHANGES_MAX => {

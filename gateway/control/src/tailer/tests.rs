@@ -103,6 +103,8 @@ async fn check(reads: Vec<(u64, Result<Changes, StoreError>)>, end: Version, exp
     let handle = follow(
         log,
         vec![Arc::clone(&listener) as Arc<dyn ChangeSink>],
+        Clock::system(),
+        None,
         shutdown.clone(),
     );
     tokio::time::timeout(Duration::from_secs(10), handle.wait_for(end))
@@ -167,11 +169,64 @@ async fn a_version_of_another_history_is_not_taken_for_applied() {
         committed: watch::Sender::new(0),
         last: version(7, 10),
     };
-    let handle = follow(log, Vec::new(), CancellationToken::new());
+    let handle = follow(log, Vec::new(), Clock::system(), None, CancellationToken::new());
     handle.synchronised().await.unwrap();
     let foreign = tokio::time::timeout(Duration::from_millis(100), handle.wait_for(version(8, 1)));
     assert!(
         foreign.await.is_err(),
         "a change of a history that was not read yet is not applied"
+    );
+}
+
+/// A round answers for what was committed before it began, and only if it read the log to its head.
+#[tokio::test]
+async fn only_rounds_that_reach_the_head_make_fresh_and_are_counted() {
+    let (clock, manual) = Clock::manual(portcullis_verify::Moment {
+        monotonic_us: 1_000_000,
+        wall_us: 0,
+    });
+    let freshness = Arc::new(Freshness::new(Duration::from_secs(1), Duration::from_secs(30), false));
+    let log = ScriptedLog {
+        heads: Mutex::new(VecDeque::from([Ok(version(7, 10))])),
+        reads: Mutex::new(VecDeque::from([
+            (10, replay(7, 11..=12, 15)),
+            (12, broken()),
+            (12, replay(7, 13..=15, 15)),
+        ])),
+        committed: watch::Sender::new(0),
+        last: version(7, 15),
+    };
+    let handle = follow(
+        log,
+        Vec::new(),
+        clock.clone(),
+        Some(Arc::clone(&freshness)),
+        CancellationToken::new(),
+    );
+    let mut rounds = handle.rounds().completed();
+    let first = *rounds.wait_for(|round| round.number > 0).await.unwrap();
+    assert_eq!(
+        first,
+        Round {
+            number: 1,
+            head: version(7, 10)
+        }
+    );
+    let second = *rounds.wait_for(|round| round.number > 1).await.unwrap();
+    assert_eq!(
+        second,
+        Round {
+            number: 4,
+            head: version(7, 15)
+        },
+        "neither the round that stopped half-way nor the one that failed counts"
+    );
+    assert_eq!(freshness.staleness(clock.now()), Some(Duration::ZERO));
+    manual.advance_us(500);
+    handle.rounds().next().await.unwrap();
+    assert_eq!(
+        freshness.staleness(clock.now()),
+        Some(Duration::ZERO),
+        "a round after now is news of now"
     );
 }

@@ -3,7 +3,7 @@
 use crate::bounds;
 use crate::fault::{Fault, Faults};
 use crate::field::{Field, Id, IdOrEmpty};
-use crate::wire::{self, RateLimit};
+use crate::wire::{self, Enforced, RateLimit};
 use jiff::Timestamp;
 use portcullis_store::entity::{App, AppPatch, NewApp};
 use portcullis_verify::Rule;
@@ -79,6 +79,16 @@ impl From<App> for ApiAuthApp {
             deleted_at: app.deleted_at,
         }
     }
+}
+
+/// An app that was changed, and how far the change has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChangedApiAuthApp {
+    /// The app as it is now.
+    #[serde(flatten)]
+    pub(crate) app: ApiAuthApp,
+    #[serde(flatten)]
+    pub(crate) enforced: Enforced,
 }
 
 /// The apps of a deployment.

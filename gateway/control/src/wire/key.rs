@@ -1,8 +1,7 @@
 //! API keys as answers show them.
 
-use crate::wire::{self, RateLimit};
+use crate::wire::{self, Enforced, RateLimit};
 use jiff::Timestamp;
-use portcullis_store::Committed;
 use portcullis_store::entity::{JsonObject, Key};
 use portcullis_verify::Rule;
 use serde::Serialize;
@@ -122,7 +121,7 @@ pub(crate) struct ApiKeyList {
     pub(crate) keys: Vec<ApiKey>,
 }
 
-/// A key and its secret, which is shown this once. The key's fields are there twice, for clients of two generations.
+/// A key and its secret, which is shown this once, and how far the change has come. The key's fields are there twice, for clients of two generations.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKeyWithSecret {
     /// The key's fields, at the top level.
@@ -132,20 +131,23 @@ pub(crate) struct ApiKeyWithSecret {
     key: ApiKey,
     /// The secret. Only its hash is stored. Its form is described at the top of this document.
     secret: String,
+    #[serde(flatten)]
+    enforced: Enforced,
 }
 
 impl ApiKeyWithSecret {
     /// The one answer that holds `secret`.
-    pub(crate) fn new(key: ApiKey, secret: &str) -> ApiKeyWithSecret {
+    pub(crate) fn new(key: ApiKey, secret: &str, enforced: Enforced) -> ApiKeyWithSecret {
         ApiKeyWithSecret {
             flat: key.clone(),
             key,
             secret: secret.to_owned(),
+            enforced,
         }
     }
 }
 
-/// A revoked key. No gateway of this process admits it any more when this is answered.
+/// A revoked key, and how far its revocation has come. A gateway of this process admits it no more when this is answered.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RevokedApiKey {
     /// Its id.
@@ -157,22 +159,22 @@ pub(crate) struct RevokedApiKey {
     revoked_at: Option<Timestamp>,
     /// Why.
     revoked_reason: Option<String>,
-    /// The change's number in the change log.
-    revision: String,
+    #[serde(flatten)]
+    enforced: Enforced,
     /// The key.
     key: ApiKey,
 }
 
 impl RevokedApiKey {
     /// The answer to a revocation that was committed.
-    pub(crate) fn at(now: Timestamp, committed: Committed<Key>) -> RevokedApiKey {
-        let key = ApiKey::at(now, committed.value);
+    pub(crate) fn at(now: Timestamp, key: Key, enforced: Enforced) -> RevokedApiKey {
+        let key = ApiKey::at(now, key);
         RevokedApiKey {
             id: key.id.clone(),
             is_active: key.is_active,
             revoked_at: key.revoked_at,
             revoked_reason: key.revoked_reason.clone(),
-            revision: wire::id(committed.version.revision),
+            enforced,
             key,
         }
     }

@@ -35,9 +35,9 @@ const FIELDS: [&str; 26] = [
 
 fn without_secret(key: &Value) -> Value {
     let mut key = key.clone();
-    key.as_object_mut()
-        .unwrap()
-        .retain(|name, _| name != "secret" && name != "key");
+    key.as_object_mut().unwrap().retain(|name, _| {
+        !["secret", "key", "revision", "enforced", "gateways", "unenforced"].contains(&name.as_str())
+    });
     key
 }
 

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Every route of the contract, with all its methods.
-const ROUTES: [(&str, &str); 18] = [
+const ROUTES: [(&str, &str); 22] = [
     ("delete", "/api-auth/apps/{app_slug}"),
     ("delete", "/api-auth/rate-limit-schemes/{slug}"),
     ("get", "/api-auth/apps"),
     ("get", "/api-auth/apps/{app_slug}"),
     ("get", "/api-auth/apps/{app_slug}/keys"),
+    ("get", "/api-auth/gateway-tokens"),
+    ("get", "/api-auth/gateways"),
     ("get", "/api-auth/limits"),
     ("get", "/api-auth/rate-limit-schemes"),
     ("get", "/api-auth/rate-limit-schemes/{slug}"),
@@ -22,6 +24,8 @@ const ROUTES: [(&str, &str); 18] = [
     ("post", "/api-auth/apps/{app_slug}/keys"),
     ("post", "/api-auth/apps/{app_slug}/keys/{key_id}/revoke"),
     ("post", "/api-auth/apps/{app_slug}/keys/{key_id}/rotate"),
+    ("post", "/api-auth/gateway-tokens"),
+    ("post", "/api-auth/gateway-tokens/{token_id}/revoke"),
     ("post", "/api-auth/keys/revoke"),
     ("post", "/api-auth/keys/rotate"),
     ("post", "/api-auth/rate-limit-schemes"),
@@ -87,6 +91,7 @@ async fn every_route_of_it_exists_and_needs_a_token() {
         let path = path
             .replace("{app_slug}", "a")
             .replace("{key_id}", "1")
+            .replace("{token_id}", "1")
             .replace("{slug}", "s");
         let method = method.to_uppercase();
         server

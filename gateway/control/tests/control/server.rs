@@ -7,7 +7,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use portcullis_config::settings;
-use portcullis_control::{ControlParts, serve, tailer, token};
+use portcullis_control::{ControlParts, GatewayBounds, TailerParts, serve_within, tailer, token};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_store::Store;
 use portcullis_store::entity::{Deployment, TokenKind};
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     pub(crate) body_bytes_max: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) counters_max: usize,
+    pub(crate) bounds: GatewayBounds,
+    pub(crate) local_gateway: bool,
+    pub(crate) change_log_rows_max: u64,
 }
 
 impl Default for Options {
@@ -42,6 +45,9 @@ impl Default for Options {
             body_bytes_max: 64 * 1_024,
             request_timeout: Duration::from_secs(20),
             counters_max: 10_000,
+            bounds: GatewayBounds::default(),
+            local_gateway: false,
+            change_log_rows_max: 1_000_000,
         }
     }
 }
@@ -188,7 +194,13 @@ impl Server {
         let verifier = verifier(&store, &clock);
         let stop_tailer = CancellationToken::new();
         let sinks = vec![Arc::clone(&verifier) as Arc<dyn ChangeSink>];
-        let tailer = tailer::start(store.clone(), sinks, stop_tailer.clone());
+        let following = TailerParts {
+            store: store.clone(),
+            sinks,
+            clock: clock.clone(),
+            freshness: None,
+        };
+        let tailer = tailer::start(following, stop_tailer.clone());
         let stop = CancellationToken::new();
         let limiter = Arc::new(LocalLimiter::new(LimiterSettings {
             counters_max: options.counters_max,
@@ -202,13 +214,16 @@ impl Server {
             default_rules: Arc::clone(&default_rules),
             settings: settings::Control {
                 listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-                store: String::new(),
+                store: settings::StoreUrl(String::new()),
                 body_bytes_max: options.body_bytes_max,
                 request_timeout: options.request_timeout,
+                change_log_rows_max: options.change_log_rows_max,
+                change_log_keep: Duration::from_secs(7 * 24 * 60 * 60),
             },
             clock: clock.clone(),
+            local_gateway: options.local_gateway,
         };
-        let address = listen(parts, &stop).await;
+        let address = listen(parts, options.bounds, &stop).await;
         let client = Client::builder(TokioExecutor::new()).build_http();
         Server {
             address,
@@ -318,10 +333,16 @@ impl Server {
     }
 }
 
-async fn listen(parts: ControlParts, stop: &CancellationToken) -> SocketAddr {
+async fn listen(parts: ControlParts, bounds: GatewayBounds, stop: &CancellationToken) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind(parts.settings.listen).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, parts, stop.clone(), Duration::from_secs(5)));
+    tokio::spawn(serve_within(
+        bounds,
+        listener,
+        parts,
+        stop.clone(),
+        Duration::from_secs(5),
+    ));
     address
 }
 

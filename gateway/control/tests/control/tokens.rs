@@ -64,7 +64,7 @@ async fn no_path_below_api_auth_answers_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_gateways_token_administers_nothing() {
+async fn a_gateways_token_administers_nothing_and_a_management_token_is_no_gateways() {
     let server = Server::start().await;
     let token = token::generate(TokenKind::Gateway).unwrap();
     let hash = token::hash(token.expose());
@@ -78,7 +78,27 @@ async fn a_gateways_token_administers_nothing() {
         .token(token.expose())
         .send()
         .await
-        .expect_error(401, &[40100], &[]);
+        .expect_error(403, &[40301], &["management token"]);
+    for (method, path) in [
+        ("POST", "/gateway/v1/watch"),
+        ("POST", "/gateway/v1/keys/look-up"),
+        ("GET", "/gateway/v1/keys"),
+        ("POST", "/gateway/v1/usage"),
+        ("GET", "/gateway/nowhere"),
+    ] {
+        server
+            .call(method, path)
+            .send()
+            .await
+            .expect_error(403, &[40301], &["gateway's token"]);
+        server
+            .bare(method, path)
+            .send()
+            .await
+            .expect_error(401, &[40100], &["required"]);
+        let wrong = server.bare(method, path).token("open-sesame-open-sesame").send().await;
+        wrong.expect_error(401, &[40100], &["not known"]);
+    }
 }
 
 #[tokio::test]
