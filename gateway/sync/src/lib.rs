@@ -12,14 +12,17 @@ pub mod key_table;
 pub mod lines;
 pub mod link;
 pub mod message;
+pub mod preload;
 pub mod remote_source;
 #[cfg(test)]
 mod scripted_reader;
+pub mod snapshot;
 pub mod usage_sink;
 
 pub use follower::{Follower, FollowerHandle, FollowerParts, FollowerStatus, Identity, Phase};
 pub use journal::Journal;
 pub use key_table::KeyTable;
 pub use link::{Link, LinkError, LinkSetupError};
+pub use preload::{PreloadProgress, Preloader};
 pub use remote_source::{RemoteSource, RemoteSourceSettings, RemoteSourceStats};
 pub use usage_sink::ControlUsageSink;
