@@ -18,6 +18,15 @@ pub struct Moment {
     pub wall_us: i64,
 }
 
+impl Moment {
+    /// Microseconds since the machine started, by the monotonic clock.
+    #[must_use]
+    pub fn since_start_us(self) -> u64 {
+        self.monotonic_us
+            .saturating_sub(u64::try_from(HEAD_START_US).unwrap_or(0))
+    }
+}
+
 /// Where moments come from.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);

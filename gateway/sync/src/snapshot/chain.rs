@@ -139,7 +139,12 @@ pub(super) struct Frames<R> {
 
 impl<R: Read> Frames<R> {
     /// Reads the preamble of a file of `length` bytes.
-    pub(super) fn open(mut source: R, kind: Kind, length: u64, unsafe_kinds: &'static [u8]) -> Result<Frames<R>, Unfit> {
+    pub(super) fn open(
+        mut source: R,
+        kind: Kind,
+        length: u64,
+        unsafe_kinds: &'static [u8],
+    ) -> Result<Frames<R>, Unfit> {
         let mut preamble = [0; PREAMBLE_BYTES];
         if length < size(PREAMBLE_BYTES) {
             return Err(Unfit::Truncated);
@@ -173,7 +178,20 @@ impl<R: Read> Frames<R> {
         })
     }
 
-    /// The file's id.
+    /// Reads on where a chain ended, in a file of `length` bytes. The source stands there.
+    pub(super) fn resume(source: R, chain: Chain, at: u64, length: u64) -> Frames<R> {
+        Frames {
+            source,
+            chain,
+            id: [0; 32],
+            at,
+            end: length.max(at),
+            bytes: Vec::new(),
+            unsafe_kinds: &[],
+        }
+    }
+
+    /// The file's id; zeros when reading did not begin with the preamble.
     pub(super) fn id(&self) -> Id {
         self.id
     }

@@ -64,7 +64,10 @@ impl Fences {
 
     /// The newest of them; in place of the others, the floor is raised.
     pub(super) fn list(&self) -> FenceList {
-        let keys = self.keys.iter().map(|(&hash, &at)| (at, Touches::KeyChanged(crate::message::HashText(hash))));
+        let keys = self
+            .keys
+            .iter()
+            .map(|(&hash, &at)| (at, Touches::KeyChanged(crate::message::HashText(hash))));
         let apps = self.apps.iter().map(|(&app, &at)| (at, Touches::App(app)));
         let schemes = self.schemes.iter().map(|(&scheme, &at)| (at, Touches::Scheme(scheme)));
         let mut changes: Vec<_> = keys.chain(apps).chain(schemes).collect();
@@ -118,7 +121,10 @@ mod tests {
         fences.raise(line(5, Touches::App(AppId(9))));
         fences.raise(line(5, Touches::Scheme(SchemeId(9))));
         assert!(fences.admit(&put(1, 0)), "what others changed");
-        assert!(!Fences::from(Version { epoch: 8, revision: 0 }).admit(&put(1, 4)), "another history");
+        assert!(
+            !Fences::from(Version { epoch: 8, revision: 0 }).admit(&put(1, 4)),
+            "another history"
+        );
     }
 
     #[test]
@@ -130,7 +136,13 @@ mod tests {
         }
         let list = fences.list();
         assert_eq!((list.changes.len(), list.floor), (CARRIED_MAX, 100));
-        let carried = Fences::of_list(Version { epoch: 7, revision: count }, &list);
+        let carried = Fences::of_list(
+            Version {
+                epoch: 7,
+                revision: count,
+            },
+            &list,
+        );
         for n in 1..=count {
             assert!(!carried.admit(&put(n, n - 1)), "{n}");
             assert!(carried.admit(&put(n, n.max(100))), "{n}");
