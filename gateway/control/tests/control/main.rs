@@ -6,6 +6,7 @@
     reason = "a test ends where what it needs is not there"
 )]
 
+mod gateway;
 mod server;
 
 mod applied;
@@ -23,3 +24,4 @@ mod secrets;
 mod tenants;
 mod tokens;
 mod verify;
+mod watch;
