@@ -100,7 +100,7 @@ impl Packing {
         Some(Tally {
             minute,
             count: word & COUNT_MAX,
-            last_at_us: minute * MINUTE_US + offset,
+            last_at_us: minute.saturating_mul(MINUTE_US).saturating_add(offset),
         })
     }
 }

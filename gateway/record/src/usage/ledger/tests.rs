@@ -105,3 +105,47 @@ fn minutes_are_kept_apart_again_once_there_is_room() {
     }
     assert_eq!((ledger.rows(), ledger.rows_dropped()), (4, 1));
 }
+
+#[test]
+fn sums_hold_under_any_order_of_adding_and_taking_while_each_key_has_a_row() {
+    const KEYS: u64 = 12;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) % below
+    };
+    for rows_max in [12, 13, 20, 1_000] {
+        let mut ledger = Ledger::new(rows_max);
+        // By key: requests, and the latest time.
+        let (mut added, mut taken) = (HashMap::new(), HashMap::new());
+        let note = |sums: &mut HashMap<i64, (u64, i64)>, key: i64, count: u64, last_us: i64| {
+            let sum = sums.entry(key).or_insert((0, i64::MIN));
+            *sum = (sum.0 + count, sum.1.max(last_us));
+        };
+        for _ in 0..20_000 {
+            if draw(50) == 0 {
+                for row in ledger.take(usize::try_from(draw(8)).unwrap()) {
+                    note(&mut taken, row.key_id.0, row.count, row.last_at_us);
+                }
+            }
+            let (key, minute) = (draw(KEYS).cast_signed(), draw(30).cast_signed());
+            let tally = tally(minute, 1 + draw(9));
+            note(&mut added, key, tally.count, tally.last_at_us);
+            ledger.add(KeyId(key), UsageOutcome::Allowed, tally);
+            assert!(ledger.rows() <= rows_max);
+        }
+        let left = ledger.rows();
+        let rest = ledger.take(usize::MAX);
+        assert_eq!(
+            (rest.len(), ledger.rows(), ledger.rows_dropped()),
+            (left, 0, 0),
+            "{rows_max}"
+        );
+        for row in rest {
+            note(&mut taken, row.key_id.0, row.count, row.last_at_us);
+        }
+        assert_eq!(taken, added, "{rows_max}");
+    }
+}
