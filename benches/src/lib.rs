@@ -1,9 +1,10 @@
 //! What the benches share: a population of keys in memory, and the engine set up over it.
 //!
-//! Measures nothing itself: each file in `micro/` measures one stage, and [`limiters`] compares ways of limiting.
+//! Measures nothing itself: each file in `micro/` measures one stage, [`limiters`] compares ways of limiting, and [`revocation`] measures a fleet.
 
 pub mod limiters;
 pub mod machine;
+pub mod revocation;
 
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_verify::{
@@ -75,7 +76,7 @@ fn record(id: i64, rules: &[Rule]) -> KeyRecord {
         revoked_at_us: None,
         scheme: Some(SchemeRecord {
             is_keys_own: false,
-id: SchemeId(1),
+            id: SchemeId(1),
             rules: rules.to_vec(),
         }),
     }
