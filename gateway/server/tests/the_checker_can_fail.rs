@@ -283,6 +283,7 @@ fn a_valid_key_is_no_unknown_key() {
     let rules = [Rule::ValidIsNeverUnknown];
     let off = call(100, 110, Act::AppOff(APP), done(2));
     let on = call(200, 210, Act::AppOn(APP), done(3));
+    let (off2, on2) = (off.clone(), on.clone());
     let table: &[(&str, &[Event], &[Rule])] = &[
         ("served", &[asked(0, 11, 20, 0, 200)], &[]),
         ("no news", &[asked(0, 11, 20, 0, 503)], &[]),
@@ -327,6 +328,21 @@ fn a_valid_key_is_no_unknown_key() {
             "off and on, serving stale",
             &[off, on, asked(2, 211 + MAX, 3_000, 0, 403)],
             &[],
+        ),
+        (
+            "made while its app was off",
+            &[
+                off2.clone(),
+                create(150, 160, 1, 3),
+                on2.clone(),
+                asked(0, 211, 220, 1, 403),
+            ],
+            &[],
+        ),
+        (
+            "made while its app was off, on long since",
+            &[off2, create(150, 160, 1, 3), on2, asked(0, 211 + MAX, 3_000, 1, 403)],
+            &rules,
         ),
         (
             "something else",

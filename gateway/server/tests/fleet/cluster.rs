@@ -230,8 +230,11 @@ impl Cluster {
                 self.start_control(number).await;
             }
         }
-        for link in &self.links {
+        for (number, link) in self.links.iter().enumerate() {
             link.heal();
+            if self.setup.controls > 1 {
+                self.lead(number, number % self.setup.controls);
+            }
         }
         for number in 0..self.gateways.len() {
             self.proceed_gateway(number);

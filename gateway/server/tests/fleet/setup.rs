@@ -60,6 +60,15 @@ impl Setup {
         }
     }
 
+    /// The same, with control APIs that share a PostgreSQL database.
+    pub fn sharing(self, controls: usize, database: String) -> Setup {
+        Setup {
+            controls,
+            store: Some(database),
+            ..self
+        }
+    }
+
     /// What the checker must know of it.
     pub fn terms(&self) -> Terms {
         let us = |duration: Duration| u64::try_from(duration.as_micros()).expect("a short time");

@@ -24,7 +24,7 @@ pub struct Valid {
     pub from: Us,
     /// The first moment at which it may no longer be so.
     pub until: Us,
-    /// It is the first such time: no gateway can have known the key as anything else before.
+    /// It was made that way: no gateway can have known the key as anything else before.
     pub is_new: bool,
 }
 
@@ -98,7 +98,8 @@ enum Turn {
 /// What is known of every key over time.
 pub struct Timeline {
     valid: BTreeMap<KeyNo, Vec<Valid>>,
-    apps: BTreeMap<KeyNo, AppNo>,
+    /// The app of each key, and when it was known to have been made.
+    made: BTreeMap<KeyNo, (AppNo, Us)>,
     restores: Vec<(Us, Us)>,
     last: State,
 }
@@ -108,7 +109,7 @@ impl Timeline {
     pub fn of(history: &[Event]) -> Timeline {
         let mut timeline = Timeline {
             valid: BTreeMap::new(),
-            apps: BTreeMap::new(),
+            made: BTreeMap::new(),
             restores: Vec::new(),
             last: State::default(),
         };
@@ -138,7 +139,7 @@ impl Timeline {
                     }
                     if let (Outcome::Done { .. }, Some((key, app))) = (outcome, made(act)) {
                         state.keys.insert(key, KeyState { app, ended: Tri::No });
-                        timeline.apps.insert(key, app);
+                        timeline.made.insert(key, (app, at));
                     }
                 }
                 Turn::BackedUp => backup = (at, state.clone()),
@@ -155,20 +156,15 @@ impl Timeline {
 
     /// Opens and closes the times in which keys are valid.
     fn turn(&mut self, at: Us) {
-        for &key in self.apps.keys() {
+        for (&key, &(_, made_at)) in &self.made {
             let is_valid = self.last.of(key) == Is::Valid;
             let times = self.valid.entry(key).or_default();
-            let is_new = times.is_empty();
             match times.last_mut().filter(|last| last.until == Us::MAX) {
-                Some(open) => {
-                    if !is_valid {
-                        open.until = at;
-                    }
-                }
+                Some(open) => open.until = if is_valid { Us::MAX } else { at },
                 None if is_valid => times.push(Valid {
                     from: at,
                     until: Us::MAX,
-                    is_new,
+                    is_new: at == made_at,
                 }),
                 None => {}
             }
@@ -195,7 +191,7 @@ impl Timeline {
 
     /// Every key that is known to have been made, with its app.
     pub fn keys(&self) -> impl Iterator<Item = (KeyNo, AppNo)> {
-        self.apps.iter().map(|(key, app)| (*key, *app))
+        self.made.iter().map(|(key, (app, _))| (*key, *app))
     }
 
     /// When copies of the store were made and put back.
