@@ -3,16 +3,17 @@
 //! Answers while everything else starts and drains, so that an orchestrator always hears the truth. Shows no key,
 //! address or path.
 
+use crate::wiring::Engine;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_limits::LocalLimiter;
-use portcullis_record::{LimitTotals, Metrics};
-use portcullis_verify::Verifier;
+use portcullis_record::{LimitTotals, Metrics, SyncTotals};
+use portcullis_verify::{Standing, Version};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -21,10 +22,31 @@ use tokio_util::sync::CancellationToken;
 /// What the admin endpoint looks at.
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
-    /// Set once the first synchronisation is done; until then `/readyz` is 503.
-    pub(crate) engine: OnceLock<(Arc<Verifier>, Arc<LocalLimiter>)>,
+    /// What decides, and how it hears of changes. Set once both are built.
+    shown: OnceLock<(Engine, Box<dyn Following>)>,
     /// Cancelled when a drain starts; from then on `/readyz` is 503.
-    pub(crate) drain: CancellationToken,
+    drain: CancellationToken,
+}
+
+/// How a process follows the change log.
+pub(crate) trait Following: Send + Sync {
+    /// How far it is.
+    fn progress(&self) -> Progress;
+}
+
+/// How far a process has followed the change log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Every change up to here was applied.
+    pub(crate) applied: Option<Version>,
+    /// News come in now.
+    pub(crate) is_following: bool,
+    /// Why not, if anything is known of it.
+    pub(crate) trouble: Option<String>,
+    /// Times that the connection for news was made anew.
+    pub(crate) reconnects: u64,
+    /// Further lines for `/readyz`.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Serves until `stop`.
@@ -58,6 +80,20 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: Cancel
 }
 
 impl Admin {
+    /// An endpoint with nothing to look at yet, which turns unready at `drain`.
+    pub(crate) fn new(drain: CancellationToken) -> Result<Admin, portcullis_record::MetricsError> {
+        Ok(Admin {
+            metrics: Arc::new(Metrics::new()?),
+            shown: OnceLock::new(),
+            drain,
+        })
+    }
+
+    /// Shows what decides here from now on. To be called once.
+    pub(crate) fn show(&self, engine: &Engine, following: Box<dyn Following>) {
+        let _ = self.shown.set((engine.clone(), following));
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".into());
@@ -75,26 +111,52 @@ impl Admin {
 
     fn ready(&self) -> Response<Full<Bytes>> {
         if self.drain.is_cancelled() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
-        } else if self.engine.get().is_none() {
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "starting: the first synchronisation is not done\n".into(),
-            )
-        } else {
-            text(StatusCode::OK, "ready\n".into())
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
         }
+        let Some((engine, following)) = self.shown.get() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into());
+        };
+        let now = engine.clock.now();
+        let progress = following.progress();
+        let (status, mut told) = match (engine.freshness.staleness(now), engine.freshness.standing(now)) {
+            (None, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting: no news yet\n".to_owned()),
+            (Some(_), Standing::TooStale) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "refusing: the last news are older than gateway.stale_max\n".to_owned(),
+            ),
+            (Some(_), Standing::Stale) => (StatusCode::OK, "ready: known keys only, for want of news\n".to_owned()),
+            (Some(_), Standing::Fresh) => (StatusCode::OK, "ready\n".to_owned()),
+        };
+        if let Some(age) = engine.freshness.staleness(now) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(told, "up to date {:.3} s ago", age.as_secs_f64());
+        }
+        if let Some(Version { epoch, revision }) = progress.applied {
+            let _ = writeln!(told, "applied revision {revision} of history {epoch}");
+        }
+        for note in progress.notes.iter().chain(&progress.trouble) {
+            let _ = writeln!(told, "{note}");
+        }
+        text(status, told)
     }
 
     fn render(&self) -> Response<Full<Bytes>> {
-        if let Some((verifier, limiter)) = self.engine.get() {
-            self.metrics.observe_cache(&verifier.stats());
-            let limits = limiter.stats();
+        if let Some((engine, following)) = self.shown.get() {
+            self.metrics.observe_cache(&engine.verifier.stats());
+            let limits = engine.limiter.stats();
             self.metrics.observe_limits(&LimitTotals {
                 counters: limits.counters,
                 counters_max: limits.counters_max,
                 overflowed: limits.overflowed,
                 evicted: limits.evicted,
+            });
+            let (now, progress) = (engine.clock.now(), following.progress());
+            self.metrics.observe_sync(&SyncTotals {
+                applied_revision: progress.applied.map_or(0, |version| version.revision),
+                staleness: engine.freshness.staleness(now),
+                standing: engine.freshness.standing(now),
+                is_following: progress.is_following,
+                reconnects: progress.reconnects,
             });
         }
         match self.metrics.render() {

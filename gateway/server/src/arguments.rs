@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// The control API only
     #[command(after_help = FIRST_START)]
     Control(Role),
-    /// The gateway only, beside a control API elsewhere (not in this version: use `serve`)
+    /// The gateway only, following a control API elsewhere (gateway.control_url, gateway.control_token)
     Gateway(Role),
     /// A tiny upstream that answers with the request it received, as JSON
     Echo(Echo),
@@ -95,7 +95,9 @@ pub(crate) enum DeploymentsCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokensCommand {
     /// Create a token and print it once
-    #[command(after_help = "Example:\n  portcullis tokens create --deployment acme --name ci --config portcullis.toml")]
+    #[command(
+        after_help = "Examples:\n  portcullis tokens create --deployment acme --name ci --config portcullis.toml\n  portcullis tokens create --kind gateway --name edge --config portcullis.toml\n  portcullis tokens create --kind gateway --name partners --app partner-api --config portcullis.toml"
+    )]
     Create {
         /// The deployment's name or id
         #[arg(long, default_value = "default")]
@@ -106,6 +108,9 @@ pub(crate) enum TokensCommand {
         /// A name to recognise it by
         #[arg(long, default_value = "unnamed")]
         name: String,
+        /// For a gateway: the slug of an app whose keys it may know; repeat it. Without any, every app of the deployment
+        #[arg(long = "app", value_name = "SLUG")]
+        apps: Vec<String>,
         #[arg(long, value_enum, default_value = "table")]
         output: Output,
     },

@@ -4,8 +4,12 @@
 
 mod admin;
 mod arguments;
+mod control_plane;
 mod echo;
+mod key_usage;
 mod logging;
+mod news;
+mod remote_plane;
 mod roles;
 mod saved_limits;
 mod shutdown;

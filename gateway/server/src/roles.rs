@@ -4,18 +4,27 @@
 //! built in `wiring`.
 
 use crate::admin::{self, Admin};
-use crate::saved_limits::{self, Saving};
+use crate::control_plane::{ControlPlane, OwnLog};
+use crate::key_usage;
+use crate::remote_plane::{Followed, RemotePlane};
+use crate::saved_limits;
 use crate::shutdown::Shutdown;
-use crate::wiring::{self, Engine};
+use crate::wiring::{self, Ground};
 use anyhow::Context;
+use portcullis_authz::AuthzParts;
 use portcullis_config::Settings;
 use portcullis_limits::LocalLimiter;
-use portcullis_record::Metrics;
+use portcullis_proxy::{BoundListener, Proxy};
+use portcullis_record::usage::UsageReporter;
 use portcullis_verify::Clock;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+
+/// How long the last report of what keys were used for may take.
+const LAST_REPORT: Duration = Duration::from_secs(5);
 
 /// What was asked cannot run, however often it is tried: exit code 2.
 #[derive(Debug)]
@@ -32,49 +41,53 @@ impl std::error::Error for BadSetup {}
 /// Control API, reverse proxy and decision API in one process.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let control_listener = listen(settings.control.listen, "control.listen").await?;
-    let authz_listener = listen(settings.gateway.authz_listen, "gateway.authz_listen").await?;
-    let proxy_listeners = portcullis_proxy::bind(&settings.gateway)?;
-    let admin_listener = listen(settings.admin.listen, "admin.listen").await?;
     told("control", control_listener.local_addr()?);
-    told("authz", authz_listener.local_addr()?);
-    told("admin", admin_listener.local_addr()?);
-    for listener in &proxy_listeners {
-        told("proxy", listener.address());
-    }
-
+    let doors = Doors::open(&settings).await?;
     let shutdown = Shutdown::on_signals()?;
-    let admin = start_admin(admin_listener, &shutdown)?;
+    let admin = start_admin(doors.admin, &shutdown)?;
     let clock = Clock::system();
     let (limiter, counters_file) = saved_limits::open(&settings.limits, &clock).await?;
-    let engine = wiring::engine(&settings, clock, limiter, &shutdown).await?;
-    let proxy = wiring::proxy(&settings, &engine, &admin.metrics).await?;
-    let authz = wiring::authz(&settings, &engine, &admin.metrics).await?;
+    let plane = ControlPlane::open(&settings, &clock).await?;
+    let ground = Ground {
+        clock,
+        limiter,
+        source: Arc::new(plane.store.clone()),
+        holds_all: false,
+    };
+    let engine = wiring::engine(&settings, ground, shutdown.stop.clone());
+    let tailer = plane.follow(&engine, shutdown.stop.clone()).await?;
+    let proxy = wiring::proxy(&settings, &engine, plane.routes(&settings).await?, &admin.metrics)?;
+    let deployment_id = plane.authz_deployment(&settings).await?;
+    let authz = wiring::authz(&settings, &engine, Some(deployment_id), &admin.metrics);
 
     let mut running = JoinSet::new();
+    let parts = plane.parts(&settings, &engine, tailer.clone(), true);
     running.spawn(portcullis_control::serve(
         control_listener,
-        wiring::control(&settings, &engine),
+        parts,
         shutdown.drain.clone(),
         settings.gateway.drain_timeout,
     ));
-    running.spawn(portcullis_authz::serve(
-        authz_listener,
-        authz,
-        shutdown.drain.clone(),
-        settings.gateway.drain_timeout,
-    ));
-    running.spawn(proxy.run(proxy_listeners, shutdown.drain.clone()));
-    let saving = counters_file.map(|file| {
-        let saving = Saving {
-            file,
-            limiter: Arc::clone(&engine.limiter),
-            clock: engine.clock.clone(),
-            every: settings.limits.persist_interval,
-            metrics: Arc::clone(&admin.metrics),
-        };
-        saved_limits::start(saving, shutdown.stop.clone())
-    });
-    wait(admin, engine, running, saving, shutdown).await;
+    let admission = Admission { proxy, authz };
+    admission.begin(&mut running, doors.data, &settings, &shutdown);
+    let keeping = Keeping {
+        counters: counters_file
+            .map(|file| saved_limits::keep(file, &settings.limits, &engine, &admin.metrics, shutdown.stop.clone())),
+        usage: Some(key_usage::report(
+            &settings,
+            &engine,
+            Arc::new(key_usage::IntoStore(plane.store.clone())),
+            &admin.metrics,
+        )),
+    };
+    let following = OwnLog {
+        tailer,
+        engine: engine.clone(),
+    };
+    admin.show(&engine, Box::new(following));
+    wait(running, keeping, &shutdown).await;
+    plane.store.close().await;
+    tracing::info!("drained");
     Ok(())
 }
 
@@ -87,30 +100,122 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
 
     let shutdown = Shutdown::on_signals()?;
     let admin = start_admin(admin_listener, &shutdown)?;
-    // Nothing is admitted here, so that nothing is counted.
-    let limiter = Arc::new(LocalLimiter::new(saved_limits::settings(&settings.limits)));
-    let engine = wiring::engine(&settings, Clock::system(), limiter, &shutdown).await?;
+    let clock = Clock::system();
+    let plane = ControlPlane::open(&settings, &clock).await?;
+    let ground = Ground {
+        // Nothing is admitted here, so that nothing is counted.
+        limiter: Arc::new(LocalLimiter::new(saved_limits::settings(&settings.limits))),
+        source: Arc::new(plane.store.clone()),
+        holds_all: false,
+        clock,
+    };
+    let engine = wiring::engine(&settings, ground, shutdown.stop.clone());
+    let tailer = plane.follow(&engine, shutdown.stop.clone()).await?;
 
     let mut running = JoinSet::new();
     running.spawn(portcullis_control::serve(
         control_listener,
-        wiring::control(&settings, &engine),
+        plane.parts(&settings, &engine, tailer.clone(), false),
         shutdown.drain.clone(),
         settings.gateway.drain_timeout,
     ));
-    wait(admin, engine, running, None, shutdown).await;
+    let following = OwnLog {
+        tailer,
+        engine: engine.clone(),
+    };
+    admin.show(&engine, Box::new(following));
+    wait(running, Keeping::default(), &shutdown).await;
+    plane.store.close().await;
+    tracing::info!("drained");
     Ok(())
 }
 
-/// The gateway alone needs to follow a control API elsewhere, and a gateway that cannot hear of revocations must not
-/// run at all.
-pub(crate) async fn gateway(_settings: Settings) -> anyhow::Result<()> {
-    Err(BadSetup(
-        "this version has no gateway apart from its control API: the protocol by which revocations would reach it is \
-         not built yet. Run `portcullis serve`, which is both"
-            .into(),
-    )
-    .into())
+/// The gateway alone, following a control API elsewhere.
+pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
+    let doors = Doors::open(&settings).await?;
+    let shutdown = Shutdown::on_signals()?;
+    let admin = start_admin(doors.admin, &shutdown)?;
+    let clock = Clock::system();
+    let (limiter, counters_file) = saved_limits::open(&settings.limits, &clock).await?;
+    let plane = RemotePlane::prepare(&settings, &clock).await?;
+    let ground = Ground {
+        clock,
+        limiter,
+        source: plane.source(),
+        holds_all: settings.gateway.preload,
+    };
+    let engine = wiring::engine(&settings, ground, shutdown.stop.clone());
+    let following = plane.follow(&settings, &engine, &shutdown)?;
+    let proxy = wiring::proxy(&settings, &engine, Followed::routes(&settings), &admin.metrics)?;
+    let authz = wiring::authz(&settings, &engine, None, &admin.metrics);
+
+    let mut running = JoinSet::new();
+    // Before the first news requests are answered 503, which is more than a connection that nobody accepts.
+    let admission = Admission { proxy, authz };
+    admission.begin(&mut running, doors.data, &settings, &shutdown);
+    let keeping = Keeping {
+        counters: counters_file
+            .map(|file| saved_limits::keep(file, &settings.limits, &engine, &admin.metrics, shutdown.stop.clone())),
+        usage: Some(key_usage::report(
+            &settings,
+            &engine,
+            following.usage_sink(),
+            &admin.metrics,
+        )),
+    };
+    admin.show(&engine, following.following());
+    wait(running, keeping, &shutdown).await;
+    following.close().await;
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// The listeners of a process that admits requests, bound before anything else is done.
+struct Doors {
+    data: DataDoors,
+    admin: TcpListener,
+}
+
+struct DataDoors {
+    proxy: Vec<BoundListener>,
+    authz: TcpListener,
+}
+
+impl Doors {
+    async fn open(settings: &Settings) -> anyhow::Result<Doors> {
+        let doors = Doors {
+            data: DataDoors {
+                authz: listen(settings.gateway.authz_listen, "gateway.authz_listen").await?,
+                proxy: portcullis_proxy::bind(&settings.gateway)?,
+            },
+            admin: listen(settings.admin.listen, "admin.listen").await?,
+        };
+        told("authz", doors.data.authz.local_addr()?);
+        told("admin", doors.admin.local_addr()?);
+        for listener in &doors.data.proxy {
+            told("proxy", listener.address());
+        }
+        Ok(doors)
+    }
+}
+
+/// What admits requests.
+struct Admission {
+    proxy: Proxy,
+    authz: AuthzParts,
+}
+
+impl Admission {
+    /// Answers until the drain.
+    fn begin(self, running: &mut JoinSet<()>, doors: DataDoors, settings: &Settings, shutdown: &Shutdown) {
+        running.spawn(portcullis_authz::serve(
+            doors.authz,
+            self.authz,
+            shutdown.drain.clone(),
+            settings.gateway.drain_timeout,
+        ));
+        running.spawn(self.proxy.run(doors.proxy, shutdown.drain.clone()));
+    }
 }
 
 async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
@@ -125,26 +230,34 @@ fn told(surface: &str, address: SocketAddr) {
 }
 
 fn start_admin(listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<Arc<Admin>> {
-    let admin = Arc::new(Admin {
-        metrics: Arc::new(Metrics::new()?),
-        engine: OnceLock::new(),
-        drain: shutdown.drain.clone(),
-    });
+    let admin = Arc::new(Admin::new(shutdown.drain.clone())?);
     tokio::spawn(admin::serve(listener, Arc::clone(&admin), shutdown.stop.clone()));
     Ok(admin)
 }
 
-/// Declares readiness, then waits until a drain was asked for and everything has drained.
-async fn wait(
-    admin: Arc<Admin>,
-    engine: Engine,
-    mut running: JoinSet<()>,
-    saving: Option<JoinHandle<()>>,
-    shutdown: Shutdown,
-) {
-    let _ = admin
-        .engine
-        .set((Arc::clone(&engine.verifier), Arc::clone(&engine.limiter)));
+/// What outlives the last request, because it keeps what requests left behind.
+#[derive(Default)]
+struct Keeping {
+    counters: Option<JoinHandle<()>>,
+    usage: Option<UsageReporter>,
+}
+
+impl Keeping {
+    /// Keeps the last of it, once everything that will be admitted has been.
+    async fn finish(self, within: Duration) {
+        if let Some(counters) = self.counters
+            && let Err(error) = counters.await
+        {
+            tracing::error!(%error, "saving counters broke");
+        }
+        if let Some(usage) = self.usage {
+            usage.finish(within).await;
+        }
+    }
+}
+
+/// Waits until a drain was asked for and everything has drained.
+async fn wait(mut running: JoinSet<()>, keeping: Keeping, shutdown: &Shutdown) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     while let Some(ended) = running.join_next().await {
         if let Err(error) = ended {
@@ -153,12 +266,5 @@ async fn wait(
         }
     }
     shutdown.stop.cancel();
-    // Everything that will be admitted has been.
-    if let Some(saving) = saving
-        && let Err(error) = saving.await
-    {
-        tracing::error!(%error, "saving counters broke");
-    }
-    engine.store.close().await;
-    tracing::info!("drained");
+    keeping.finish(LAST_REPORT).await;
 }

@@ -1,8 +1,9 @@
 //! Counters that outlive the process: restored before anything is admitted, saved on a timer and once everything has drained.
 //!
-//! Decides when, and tells the operator what came of it. What is saved and how is the limits crate's business. `serve` calls it;
-//! the other roles admit nothing.
+//! Decides when, and tells the operator what came of it. What is saved and how is the limits crate's business. The roles that
+//! admit requests call it.
 
+use crate::wiring::Engine;
 use anyhow::Context;
 use portcullis_config::settings::Limits;
 use portcullis_limits::{CountersFile, LimiterSettings, LocalLimiter, Restored};
@@ -64,17 +65,29 @@ fn tell(restored: &Restored, limits: &Limits) {
 }
 
 /// What is saved, by which clock, and how often.
-pub(crate) struct Saving {
-    pub(crate) file: CountersFile,
-    pub(crate) limiter: Arc<LocalLimiter>,
-    pub(crate) clock: Clock,
-    pub(crate) every: Duration,
-    pub(crate) metrics: Arc<Metrics>,
+struct Saving {
+    file: CountersFile,
+    limiter: Arc<LocalLimiter>,
+    clock: Clock,
+    every: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// Starts to save every so often. When told to stop, saves once more and ends.
-pub(crate) fn start(saving: Saving, stop: CancellationToken) -> JoinHandle<()> {
-    let saving = Arc::new(saving);
+pub(crate) fn keep(
+    file: CountersFile,
+    limits: &Limits,
+    engine: &Engine,
+    metrics: &Arc<Metrics>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let saving = Arc::new(Saving {
+        file,
+        limiter: Arc::clone(&engine.limiter),
+        clock: engine.clock.clone(),
+        every: limits.persist_interval,
+        metrics: Arc::clone(metrics),
+    });
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(saving.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

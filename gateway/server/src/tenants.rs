@@ -51,6 +51,7 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
             deployment,
             kind,
             name,
+            apps,
             output,
         } => {
             let deployment = find(&store, &deployment).await?;
@@ -61,7 +62,7 @@ pub(crate) async fn tokens(settings: Settings, command: TokensCommand) -> anyhow
             let secret = portcullis_control::token::generate(kind)?;
             let hash = portcullis_control::token::hash(secret.expose());
             let token = store
-                .create_token(deployment.id, kind, &name, &[], hash)
+                .create_token(deployment.id, kind, &name, &apps, hash)
                 .await
                 .map_err(|error| failure(None, error))?;
             match output {
@@ -166,22 +167,31 @@ fn print_tokens(tokens: &[Token], output: Output) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{:<20} {:<11} {:<24} {:<10} CREATED",
-        "ID", "KIND", "NAME", "STATE"
+        "{:<20} {:<11} {:<24} {:<10} {:<31} APPS",
+        "ID", "KIND", "NAME", "STATE", "CREATED"
     )?;
     for token in tokens {
         let state = if token.revoked_at.is_some() { "revoked" } else { "live" };
         writeln!(
             out,
-            "{:<20} {:<11} {:<24} {:<10} {}",
+            "{:<20} {:<11} {:<24} {:<10} {:<31} {}",
             token.id,
             kind_name(token.kind),
             token.name,
             state,
-            token.created_at
+            token.created_at.to_string(),
+            apps(token)
         )?;
     }
     Ok(())
+}
+
+fn apps(token: &Token) -> String {
+    if token.apps.is_empty() {
+        "all".to_owned()
+    } else {
+        token.apps.join(", ")
+    }
 }
 
 fn kind_name(kind: TokenKind) -> &'static str {
@@ -193,7 +203,7 @@ fn kind_name(kind: TokenKind) -> &'static str {
 
 fn token_json(token: &Token) -> serde_json::Value {
     json!({"id": token.id.to_string(), "deployment_id": token.deployment_id.to_string(),
-        "kind": kind_name(token.kind), "name": token.name, "created_at": token.created_at.to_string(),
+        "kind": kind_name(token.kind), "name": token.name, "apps": token.apps, "created_at": token.created_at.to_string(),
         "revoked_at": token.revoked_at.map(|at| at.to_string())})
 }
 

@@ -1,66 +1,69 @@
-//! Builds the parts and connects them: store → key source → verifier → proxy, decision API, control API.
+//! What decides, built for whichever plane feeds it: key source → verifier → proxy, decision API.
 //!
 //! The only place that knows which implementation stands behind which trait. Nothing is decided here.
 
-use crate::roles::BadSetup;
-use crate::shutdown::Shutdown;
-use anyhow::Context;
+use crate::news;
 use portcullis_authz::AuthzParts;
 use portcullis_config::Settings;
-use portcullis_control::{Bootstrap, BootstrapError, ControlParts, TailerHandle};
+use portcullis_config::settings::OnStale;
 use portcullis_limits::LocalLimiter;
 use portcullis_proxy::{Proxy, ProxyParts, ResolvedRoute};
 use portcullis_record::Metrics;
 use portcullis_record::usage::{METER_ROWS_MAX, UsageMeter};
-use portcullis_store::Store;
 use portcullis_verify::{
-    AppScope, CacheSettings, Clock, DeploymentId, FailureSettings, RuleSet, Verifier, VerifierParts,
+    AppScope, CacheSettings, Clock, DeploymentId, FailureSettings, Freshness, KeySource, RuleSet, Verifier,
+    VerifierParts,
 };
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How often idle counters and throttle entries are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// What every role stands on.
+/// What decides and counts.
+#[derive(Clone)]
 pub(crate) struct Engine {
-    pub(crate) store: Store,
     pub(crate) clock: Clock,
-    pub(crate) tailer: TailerHandle,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) limiter: Arc<LocalLimiter>,
     pub(crate) default_rules: Arc<RuleSet>,
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) usage: Arc<UsageMeter>,
-    pub(crate) first_deployment: DeploymentId,
 }
 
-/// Opens the store, makes the first deployment and token if need be, and starts following the change log.
-pub(crate) async fn engine(
-    settings: &Settings,
-    clock: Clock,
-    limiter: Arc<LocalLimiter>,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Engine> {
-    let store = Store::open(&settings.control.store, clock.clone())
-        .await
-        .with_context(|| format!("control.store: cannot open {}", settings.control.store))?;
-    let bootstrap = portcullis_control::bootstrap(
-        &store,
-        from_environment("PORTCULLIS_BOOTSTRAP_TOKEN"),
-        from_environment("PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN"),
-    )
-    .await
-    .map_err(|error| match error {
-        BootstrapError::UnfitToken { .. } => BadSetup(error.to_string()).into(),
-        BootstrapError::Store(_) | BootstrapError::Random(_) => anyhow::Error::new(error),
-    })?;
-    show_once(&bootstrap)?;
+/// What an engine is built on.
+pub(crate) struct Ground {
+    pub(crate) clock: Clock,
+    pub(crate) limiter: Arc<LocalLimiter>,
+    pub(crate) source: Arc<dyn KeySource>,
+    /// Every key is held from the start.
+    pub(crate) holds_all: bool,
+}
 
+/// How long what is held is trusted without news.
+pub(crate) fn freshness(settings: &Settings) -> Arc<Freshness> {
+    let gateway = &settings.gateway;
+    Arc::new(Freshness::new(
+        gateway.stale_soft,
+        gateway.stale_max,
+        gateway.on_stale == OnStale::Serve,
+    ))
+}
+
+/// Builds the engine and starts its housekeeping, which ends at `stop`.
+pub(crate) fn engine(settings: &Settings, ground: Ground, stop: CancellationToken) -> Engine {
+    let Ground {
+        clock,
+        limiter,
+        source,
+        holds_all,
+    } = ground;
+    let freshness = freshness(settings);
     let default_rules = Arc::new(RuleSet::compile(None, &settings.limits.default_rules));
-    let verifier = Arc::new(Verifier::new(VerifierParts {
+    let parts = VerifierParts {
         clock: clock.clone(),
-        source: Arc::new(store.clone()),
+        source,
         limiter: Arc::clone(&limiter) as Arc<dyn portcullis_verify::Limiter>,
         default_rules: Arc::clone(&default_rules),
         cache: CacheSettings {
@@ -75,52 +78,32 @@ pub(crate) async fn engine(
             per_minute: settings.failures.per_minute,
             addresses_max: settings.failures.addresses_max,
         },
-    }));
-    let tailer =
-        portcullis_control::tailer::start(store.clone(), vec![Arc::clone(&verifier) as _], shutdown.stop.clone());
-    // Nothing is answered before: what is committed from here on reaches the cache.
-    tailer.synchronised().await?;
-    tokio::spawn(sweep(
-        Arc::clone(&verifier),
-        Arc::clone(&limiter),
-        clock.clone(),
-        shutdown.clone(),
-    ));
-    Ok(Engine {
+    };
+    let verifier = if holds_all {
+        Verifier::of_every_key(parts)
+    } else {
+        Verifier::new(parts)
+    };
+    let engine = Engine {
+        verifier: Arc::new(verifier.with_freshness(Arc::clone(&freshness))),
         usage: Arc::new(UsageMeter::new(METER_ROWS_MAX, clock.now())),
-        store,
         clock,
-        tailer,
-        verifier,
         limiter,
         default_rules,
-        first_deployment: bootstrap.deployment.id,
-    })
+        freshness,
+    };
+    tokio::spawn(sweep(engine.clone(), stop.clone()));
+    tokio::spawn(news::tell(engine.clone(), stop));
+    engine
 }
 
-/// The control API's parts.
-pub(crate) fn control(settings: &Settings, engine: &Engine) -> ControlParts {
-    ControlParts {
-        store: engine.store.clone(),
-        tailer: engine.tailer.clone(),
-        verifier: Arc::clone(&engine.verifier),
-        limiter: Arc::clone(&engine.limiter),
-        default_rules: Arc::clone(&engine.default_rules),
-        settings: settings.control.clone(),
-        clock: engine.clock.clone(),
-    }
-}
-
-/// The reverse proxy, its routes bound to their deployments.
-pub(crate) async fn proxy(settings: &Settings, engine: &Engine, metrics: &Arc<Metrics>) -> anyhow::Result<Proxy> {
-    let mut routes = Vec::with_capacity(settings.routes.len());
-    for (index, route) in settings.routes.iter().enumerate() {
-        let deployment_id = deployment(engine, route.deployment.as_deref(), || format!("routes[{index}]")).await?;
-        routes.push(ResolvedRoute {
-            route: route.clone(),
-            deployment_id,
-        });
-    }
+/// The reverse proxy.
+pub(crate) fn proxy(
+    settings: &Settings,
+    engine: &Engine,
+    routes: Vec<ResolvedRoute>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Proxy> {
     if routes.is_empty() {
         tracing::warn!("no [[routes]] are configured: the reverse proxy lets nothing through");
     }
@@ -135,13 +118,18 @@ pub(crate) async fn proxy(settings: &Settings, engine: &Engine, metrics: &Arc<Me
     })?)
 }
 
-/// The decision API's parts.
-pub(crate) async fn authz(settings: &Settings, engine: &Engine, metrics: &Arc<Metrics>) -> anyhow::Result<AuthzParts> {
-    Ok(AuthzParts {
+/// The decision API's parts. Without a deployment it answers for the one that the key source has.
+pub(crate) fn authz(
+    settings: &Settings,
+    engine: &Engine,
+    deployment_id: Option<DeploymentId>,
+    metrics: &Arc<Metrics>,
+) -> AuthzParts {
+    AuthzParts {
         verifier: Arc::clone(&engine.verifier),
         metrics: Arc::clone(metrics),
         usage: Arc::clone(&engine.usage),
-        deployment_id: deployment(engine, settings.authz.deployment.as_deref(), || "authz".into()).await?,
+        deployment_id,
         apps: match &settings.authz.apps {
             None => AppScope::Every,
             Some(slugs) => AppScope::Slugs(slugs.iter().map(|slug| slug.as_str().into()).collect()),
@@ -150,54 +138,18 @@ pub(crate) async fn authz(settings: &Settings, engine: &Engine, metrics: &Arc<Me
         trusted_proxies: settings.gateway.trusted_proxies.clone(),
         legacy_headers: settings.limits.legacy_headers,
         log_requests: settings.log.requests,
-    })
-}
-
-async fn deployment(
-    engine: &Engine,
-    named: Option<&str>,
-    setting: impl FnOnce() -> String,
-) -> anyhow::Result<DeploymentId> {
-    let Some(name) = named else {
-        return Ok(engine.first_deployment);
-    };
-    match engine.store.deployment_by_name_or_id(name).await? {
-        Some(deployment) => Ok(deployment.id),
-        None => Err(BadSetup(format!(
-            "{}.deployment: there is no deployment `{name}`; create it with `portcullis deployments create {name}`",
-            setting()
-        ))
-        .into()),
     }
 }
 
-/// A variable that is set to something.
-fn from_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// A token that was generated is printed here and nowhere else, ever again.
-fn show_once(bootstrap: &Bootstrap) -> std::io::Result<()> {
-    if let Some(token) = &bootstrap.printed_token {
-        writeln!(
-            std::io::stdout(),
-            "management token of deployment `{}` (shown only now; keep it as PORTCULLIS_TOKEN): {}",
-            bootstrap.deployment.name,
-            token.expose()
-        )?;
-    }
-    Ok(())
-}
-
-async fn sweep(verifier: Arc<Verifier>, limiter: Arc<LocalLimiter>, clock: Clock, shutdown: Shutdown) {
+async fn sweep(engine: Engine, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            () = shutdown.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             _ = ticks.tick() => {
-                verifier.sweep();
-                limiter.sweep(clock.now());
+                engine.verifier.sweep();
+                engine.limiter.sweep(engine.clock.now());
             }
         }
     }
