@@ -13,7 +13,7 @@ async fn commits_of_another_process_wake_who_waits() {
     let told = async |slug: &str, committed: &mut tokio::sync::watch::Receiver<u64>| {
         let done = one.create_app(deployment, new_app(slug)).await.unwrap();
         let woken = committed.wait_for(|revision| *revision >= done.version.revision);
-        tokio::time::timeout(Duration::from_secs(10), woken)
+        tokio::time::timeout(Duration::from_secs(4), woken)
             .await
             .expect("nobody said that it was committed")
             .unwrap();

@@ -9,6 +9,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod indexes;
 mod kills;
 mod least_rights;
 mod listening;
@@ -17,6 +18,7 @@ mod servers;
 mod sessions;
 mod several_writers;
 mod stalling_proxy;
+mod tls;
 
 use portcullis_postgres_server::{PASSWORD, PostgresServer};
 use portcullis_store::entity::{NewApp, NewKey};

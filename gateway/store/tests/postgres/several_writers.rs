@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const PROCESSES: u32 = 4;
 const CALLS: u32 = 40;
+const CHANGES: u32 = 60;
 
 /// A tailer that reads while they write sees every revision once, in order and without gaps, and never has to go back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -101,6 +102,44 @@ async fn revisions_and_ids_rise_in_commit_order_without_gaps() {
             ) AS created
         ) AS pairs WHERE id <= before";
     assert_eq!(server.psql(database_of(&url), disorder), "0");
+}
+
+/// A change reads what it does not change and writes it back: two of them at once must not undo each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_of_two_processes_to_one_thing_both_hold() {
+    let url = shared_server().create_database();
+    let (store, deployment) = open(&url).await;
+    store.create_app(deployment, new_app("it")).await.unwrap();
+    let named = async {
+        let (store, _) = open(&url).await;
+        for number in 0..CHANGES {
+            let patch = AppPatch {
+                name: Some(number.to_string()),
+                ..AppPatch::default()
+            };
+            store.update_app(deployment, "it", patch).await.unwrap();
+            // Nobody else changes the name.
+            let app = store.get_app(deployment, "it").await.unwrap();
+            assert_eq!(app.name, number.to_string(), "undone by a change of something else");
+        }
+    };
+    let described = async {
+        let (store, _) = open(&url).await;
+        for number in 0..CHANGES {
+            let patch = AppPatch {
+                description: Some(Some(number.to_string())),
+                ..AppPatch::default()
+            };
+            store.update_app(deployment, "it", patch).await.unwrap();
+            let app = store.get_app(deployment, "it").await.unwrap();
+            assert_eq!(
+                app.description,
+                Some(number.to_string()),
+                "undone by a change of something else"
+            );
+        }
+    };
+    tokio::join!(named, described);
 }
 
 /// What one process was answered, the next read of any other one shows.

@@ -84,6 +84,7 @@ impl Installed {
         self.run("cat", &[file.as_os_str()])
     }
 
+    /// Writes a file that only the server's user can read, as it wants its keys.
     pub(crate) fn write(&self, file: &Path, text: &str) {
         let spawned = self
             .command("tee")
@@ -99,6 +100,7 @@ impl Installed {
             "{} cannot be written",
             file.display()
         );
+        self.run("chmod", &[OsStr::new("600"), file.as_os_str()]);
     }
 }
 

@@ -59,14 +59,36 @@ impl PostgresServer {
         PostgresServer::start_with(&[])
     }
 
+    /// Starts a server that speaks TLS to who wants it, with this certificate and key (PEM). It is at 127.0.0.2, too.
+    #[must_use]
+    pub fn start_with_tls(certificate: &str, key: &str) -> PostgresServer {
+        let everywhere = "listen_addresses=127.0.0.1,127.0.0.2";
+        let mut server = PostgresServer::prepare(&["fsync=off", "full_page_writes=off", "ssl=on", everywhere]);
+        for (name, setting, pem) in [
+            ("tls.pem", "ssl_cert_file", certificate),
+            ("tls.key", "ssl_key_file", key),
+        ] {
+            let file = server.folder.join(name);
+            server.installed.write(&file, pem);
+            server.settings.push(format!("{setting}={}", file.display()));
+        }
+        server.create();
+        server
+    }
+
     /// Starts a server with these settings beside those that tests need.
     #[must_use]
     pub fn start_with(settings: &[&str]) -> PostgresServer {
         let server = PostgresServer::prepare(settings);
-        let password_file = server.folder.join("password");
-        server.installed.write(&password_file, PASSWORD);
-        let (data, password_file) = (server.data(), password_file);
-        server.installed.run(
+        server.create();
+        server
+    }
+
+    /// Makes the files of a new server, and starts it.
+    fn create(&self) {
+        let (data, password_file) = (self.data(), self.folder.join("password"));
+        self.installed.write(&password_file, PASSWORD);
+        self.installed.run(
             "initdb",
             &[
                 OsStr::new("--no-sync"),
@@ -82,8 +104,7 @@ impl PostgresServer {
                 data.as_os_str(),
             ],
         );
-        server.restart();
-        server
+        self.restart();
     }
 
     /// Starts a second server that follows this one and can only be read, as a replica does.
