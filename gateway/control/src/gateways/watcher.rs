@@ -121,8 +121,10 @@ impl Watcher {
         let resets = tailer.hub().resets();
         // A revocation from here on is heard of; one from before is read.
         still_good(&api, &self.caller).await?;
-        let cursor = hello.applied.unwrap_or(NOWHERE);
-        if !tailer.hub().head().covers(cursor) && tailer.rounds().next().await.is_none() {
+        if let Some(applied) = hello.applied
+            && !tailer.hub().head().covers(applied)
+            && tailer.rounds().next().await.is_none()
+        {
             // It may come from another control process, which has read farther in the log.
             return Err(End::TailerEnded);
         }
@@ -136,7 +138,7 @@ impl Watcher {
             outlet,
             subscription,
             resets,
-            cursor,
+            cursor: hello.applied.unwrap_or(NOWHERE),
             pings: VecDeque::new(),
         };
         let welcome = Welcome {

@@ -42,7 +42,9 @@ mod tokio_stream {
             mut self: std::pin::Pin<&mut Self>,
             context: &mut std::task::Context<'_>,
         ) -> std::task::Poll<Option<Self::Item>> {
-            self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+            self.0
+                .poll_recv(context)
+                .map(|line| line.map(|line| Ok(Frame::data(line))))
         }
     }
 }
@@ -80,7 +82,11 @@ impl Connection {
 
     /// A call beside the watch: its status and its JSON.
     pub(crate) async fn call(&mut self, method: Method, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let body = http_body_util::Full::new(Bytes::from(body)).boxed();
         let request = self.request(method, path, token).body(body).unwrap();
         let response = self.requests.send_request(request).await.unwrap();
@@ -92,7 +98,10 @@ impl Connection {
     async fn watch(&mut self, token: &str) -> (mpsc::UnboundedSender<Bytes>, Response<Incoming>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let body: Body = StreamBody::new(tokio_stream::Lines(receiver));
-        let request = self.request(Method::POST, message::WATCH, token).body(body.boxed()).unwrap();
+        let request = self
+            .request(Method::POST, message::WATCH, token)
+            .body(body.boxed())
+            .unwrap();
         let response = self.requests.send_request(request).await.unwrap();
         (sender, response)
     }
@@ -111,7 +120,10 @@ pub(crate) struct Gateway {
 /// What a gateway says of itself.
 pub(crate) fn hello(name: &str, applied: Option<Version>) -> Hello {
     Hello {
-        gateway_id: format!("{:032x}", name.bytes().fold(7_u128, |sum, byte| sum * 31 + u128::from(byte))),
+        gateway_id: format!(
+            "{:032x}",
+            name.bytes().fold(7_u128, |sum, byte| sum * 31 + u128::from(byte))
+        ),
         name: name.to_owned(),
         version: "1.2.3".to_owned(),
         stale_max_ms: 2_000,
@@ -165,7 +177,9 @@ impl Gateway {
                 let line: Vec<u8> = self.gathered.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).expect("every line is a message"));
             }
-            let frame = tokio::time::timeout(SOON, self.answer.frame()).await.expect("something comes");
+            let frame = tokio::time::timeout(SOON, self.answer.frame())
+                .await
+                .expect("something comes");
             match frame {
                 Some(Ok(frame)) => self.gathered.extend(frame.into_data().unwrap_or_default()),
                 Some(Err(_)) | None => return None,
@@ -175,7 +189,9 @@ impl Gateway {
 
     /// Whether nothing comes for a while.
     pub(crate) async fn is_left_alone(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_millis(150), self.hear()).await.is_err()
+        tokio::time::timeout(Duration::from_millis(150), self.hear())
+            .await
+            .is_err()
     }
 
     pub(crate) fn ping(&mut self, applied: Version) -> u64 {
@@ -215,7 +231,11 @@ impl Gateway {
         loop {
             match self.hear().await {
                 Some(FromControl::Changes(changes)) => {
-                    assert_eq!((changes.epoch, changes.after), (applied.epoch, applied.revision), "there is no gap");
+                    assert_eq!(
+                        (changes.epoch, changes.after),
+                        (applied.epoch, applied.revision),
+                        "there is no gap"
+                    );
                     assert!(changes.through > changes.after);
                     applied.revision = changes.through;
                 }
@@ -243,7 +263,13 @@ impl Server {
         let apps: Vec<String> = apps.iter().map(|slug| (*slug).to_owned()).collect();
         let created = self
             .store
-            .create_token(deployment_id, TokenKind::Gateway, "g", &apps, token::hash(secret.expose()))
+            .create_token(
+                deployment_id,
+                TokenKind::Gateway,
+                "g",
+                &apps,
+                token::hash(secret.expose()),
+            )
             .await
             .unwrap();
         (created.value, secret.expose().to_owned())
@@ -260,12 +286,17 @@ impl Server {
             loop {
                 let list = self.get("/api-auth/gateways").await.expect(200);
                 let gateways = list["gateways"].as_array().unwrap();
-                if let Some(gateway) = gateways.iter().find(|gateway| gateway["name"] == name && is_so(gateway)) {
+                if let Some(gateway) = gateways
+                    .iter()
+                    .find(|gateway| gateway["name"] == name && is_so(gateway))
+                {
                     return gateway.clone();
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(SOON, listed).await.expect("it is listed so in the end")
+        tokio::time::timeout(SOON, listed)
+            .await
+            .expect("it is listed so in the end")
     }
 }

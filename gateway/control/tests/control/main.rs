@@ -6,7 +6,9 @@
     reason = "a test ends where what it needs is not there"
 )]
 
+mod fleet;
 mod gateway;
+mod gateway_calls;
 mod server;
 
 mod applied;

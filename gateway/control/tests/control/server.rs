@@ -56,7 +56,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
     pub(crate) deployment: Deployment,
-    pub(crate) clock: ManualClock,
+    pub(crate) clock: Arc<ManualClock>,
     /// What `GET /api-auth/limits` looks at. The verifier has another, which counts nothing.
     pub(crate) limiter: Arc<LocalLimiter>,
     pub(crate) time: Clock,
@@ -65,7 +65,7 @@ pub(crate) struct Server {
     pub(crate) stop_tailer: CancellationToken,
     pub(crate) stop: CancellationToken,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Drop for Server {
@@ -186,6 +186,29 @@ impl Server {
             monotonic_us: 1_000_000_000,
             wall_us: START_US,
         });
+        Server::launch(options, Arc::new(folder), store_url, clock, Arc::new(manual)).await
+    }
+
+    /// Another control process on the same store, by the same clock.
+    pub(crate) async fn another_process(&self) -> Server {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        Server::launch(
+            Options::default(),
+            folder,
+            self.store_url.clone(),
+            self.time.clone(),
+            clock,
+        )
+        .await
+    }
+
+    async fn launch(
+        options: Options,
+        folder: Arc<tempfile::TempDir>,
+        store_url: String,
+        clock: Clock,
+        manual: Arc<ManualClock>,
+    ) -> Server {
         let store = Store::open(&store_url, clock.clone()).await.unwrap();
         let deployment = portcullis_control::bootstrap(&store, Some(TOKEN.to_owned()), None)
             .await
@@ -237,7 +260,7 @@ impl Server {
             stop_tailer,
             stop,
             client,
-            _folder: folder,
+            folder,
         }
     }
 
