@@ -4,7 +4,7 @@
 //! wait for. Decides nothing of who is alive, and is no part of the change log. The control API notes, lists and forgets.
 
 use crate::database::Connection;
-use crate::placeholders::{numbered, pieces};
+use crate::placeholders::{PIECE_MAX, numbered, pieces};
 use crate::sql::{Row, sql};
 use crate::{Store, StoreError, change_log, column};
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +53,8 @@ pub struct GatewayRow {
 }
 
 impl Store {
-    /// Notes gateways, all of them or none; durable when it returns. It takes no revision and wakes nobody.
+    /// Notes gateways, in their order; durable when it returns. It takes no revision and wakes nobody. Many are noted in several
+    /// transactions, so that a revocation waits for few of them.
     ///
     /// Every control process has a row of its own for each gateway, so that none can shorten what another one promised. While
     /// `is_connected`, `counts_until` only moves on: a renewal that comes late takes nothing back. The end of a connection says
@@ -61,18 +62,29 @@ impl Store {
     /// `welcomed_at`; the end of an earlier one is ignored.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for numbers past 2⁶³, [`StoreError::Unavailable`].
+    /// [`StoreError::Invalid`] for numbers past 2⁶³, before any is noted; [`StoreError::Unavailable`]: then some may be noted, and
+    /// all can be again.
     pub async fn note_gateways(&self, rows: &[GatewayRow]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.begin_aside().await?;
-        for run in runs_without_repeats(rows) {
-            for piece in pieces(run) {
-                upsert(&mut transaction, piece).await?;
+        for row in rows {
+            for number in [
+                row.applied.epoch,
+                row.applied.revision,
+                row.staleness_ms,
+                row.stale_max_ms,
+            ] {
+                signed(number)?;
             }
         }
-        transaction.commit_aside().await
+        for run in runs_without_repeats(rows) {
+            for some in run.chunks(PIECE_MAX) {
+                let mut transaction = self.begin_aside().await?;
+                for piece in pieces(some) {
+                    upsert(&mut transaction, piece).await?;
+                }
+                transaction.commit_aside().await?;
+            }
+        }
+        Ok(())
     }
 
     /// The gateways of a deployment that were seen, or count, at `seen_after` or later, by id. With the present time: all that

@@ -111,24 +111,30 @@ mod tests {
     /// With a million keys a scan would take a second.
     #[tokio::test]
     async fn a_look_up_scans_no_table() {
+        async fn check(store: &Store, statement: &str, hashes: usize) {
+            let mut explain = sql(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+            for _ in 0..hashes {
+                explain = explain.bind(&[0_u8; 32][..]);
+            }
+            let plan = explain.fetch_all(&mut store.reader().await.unwrap()).await.unwrap();
+            let steps: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            assert_eq!(steps.len(), 4, "{steps:?}");
+            assert_eq!(steps[0], "SCAN head");
+            assert!(
+                steps[1].starts_with("SEARCH k USING INDEX") && steps[1].contains("(hash=?)"),
+                "{steps:?}"
+            );
+            assert!(
+                steps[2..].iter().all(|step| step.contains("USING INTEGER PRIMARY KEY")),
+                "{steps:?}"
+            );
+        }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store.db", folder.path().display());
         let store = Store::open(&url, Clock::system()).await.unwrap();
-        let plan = sql(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {RECORD_AND_VERSION}")))
-            .bind(&[0_u8; 32][..])
-            .fetch_all(&mut store.reader().await.unwrap())
-            .await
-            .unwrap();
-        let steps: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
-        assert_eq!(steps.len(), 4, "{steps:?}");
-        assert_eq!(steps[0], "SCAN head");
-        assert!(
-            steps[1].starts_with("SEARCH k USING INDEX") && steps[1].contains("(hash=?)"),
-            "{steps:?}"
-        );
-        assert!(
-            steps[2..].iter().all(|step| step.contains("USING INTEGER PRIMARY KEY")),
-            "{steps:?}"
-        );
+        check(&store, RECORD_AND_VERSION, 1).await;
+        for hashes in [1, 16, PIECE_MAX] {
+            check(&store, &records_and_version(hashes), hashes).await;
+        }
     }
 }

@@ -21,6 +21,8 @@ const ROW_COUNT_MAX: u64 = 1 << 40;
 /// The longest name of a rule or a reason.
 const OUTCOME_BYTES_MAX: usize = 200;
 const MINUTE_US: i64 = 60_000_000;
+/// Rows of a batch that one transaction adds: a revocation waits for no more than that.
+const PIECE_ROWS: usize = 500;
 /// Rows that one transaction of a compaction deletes.
 const COMPACTED_MAX: i64 = 5_000;
 
@@ -35,7 +37,14 @@ pub struct KeyUsage {
     pub count: u64,
 }
 
-/// What a batch adds up to, in the order in which rows are locked.
+/// Whose batch, which, and which piece of it.
+struct PieceName {
+    sender: DeploymentId,
+    batch_id: [u8; 16],
+    number: i64,
+}
+
+/// What a piece of a batch adds up to, in the order in which rows are locked.
 #[derive(Default)]
 struct Folded {
     counts: BTreeMap<(i64, i64, String), i64>,
@@ -44,7 +53,10 @@ struct Folded {
 
 impl Store {
     /// Adds the counts of a batch and raises the keys' `last_used_at`, unless a batch of this deployment with this id was
-    /// recorded in the last 7 days; answers whether it was added.
+    /// recorded in the last 7 days; answers whether any of it was added.
+    ///
+    /// A large batch is added in pieces of so many rows, each remembered with the batch's id, so that others write in between. After
+    /// an error, what is missing is added when the same batch is sent again.
     ///
     /// Rows of keys of other deployments are ignored. A time in the future, from a gateway whose clock is ahead, counts as now.
     ///
@@ -77,27 +89,57 @@ impl Store {
         rows: &[UsageRow],
         of: Option<DeploymentId>,
     ) -> Result<bool, StoreError> {
+        if rows.len() > USAGE_ROWS_MAX {
+            return Err(StoreError::invalid(format!(
+                "rows: a batch has at most {USAGE_ROWS_MAX} rows"
+            )));
+        }
         let now = self.now()?;
-        let mut folded = fold(rows, now)?;
+        let mut pieces = rows
+            .chunks(PIECE_ROWS)
+            .map(|piece| fold(piece, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        if pieces.is_empty() {
+            pieces.push(Folded::default());
+        }
+        let mut is_new = false;
+        for (number, piece) in (0_i64..).zip(pieces) {
+            let name = PieceName {
+                sender,
+                batch_id,
+                number,
+            };
+            is_new |= self.add_piece(&name, piece, of, now).await?;
+        }
+        Ok(is_new)
+    }
+
+    async fn add_piece(
+        &self,
+        name: &PieceName,
+        mut piece: Folded,
+        of: Option<DeploymentId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.begin_aside().await?;
-        let is_new = sql(
-            "INSERT INTO usage_batches (deployment_id, batch_id, recorded_at_us) VALUES ($1, $2, $3)
+        let inserted = sql(
+            "INSERT INTO usage_batches (deployment_id, batch_id, piece, recorded_at_us) VALUES ($1, $2, $3, $4)
              ON CONFLICT DO NOTHING",
         )
-        .bind(sender.0)
-        .bind(&batch_id[..])
+        .bind(name.sender.0)
+        .bind(&name.batch_id[..])
+        .bind(name.number)
         .bind(now.as_microsecond())
         .execute(&mut transaction)
-        .await?
-            > 0;
-        if !is_new {
+        .await?;
+        if inserted == 0 {
             return Ok(false);
         }
-        let own = own_keys(&mut transaction, of, folded.last_used_us.keys().copied()).await?;
-        folded.counts.retain(|(key_id, _, _), _| own.contains(key_id));
-        folded.last_used_us.retain(|key_id, _| own.contains(key_id));
-        add_counts(&mut transaction, &folded.counts).await?;
-        raise_last_used(&mut transaction, &folded.last_used_us).await?;
+        let own = own_keys(&mut transaction, of, piece.last_used_us.keys().copied()).await?;
+        piece.counts.retain(|(key_id, _, _), _| own.contains(key_id));
+        piece.last_used_us.retain(|key_id, _| own.contains(key_id));
+        add_counts(&mut transaction, &piece.counts).await?;
+        raise_last_used(&mut transaction, &piece.last_used_us).await?;
         transaction.commit_aside().await?;
         Ok(true)
     }
@@ -142,8 +184,8 @@ impl Store {
             .await?;
         let batches = self
             .delete_in_pieces(
-                "DELETE FROM usage_batches WHERE (deployment_id, batch_id) IN (
-                     SELECT deployment_id, batch_id FROM usage_batches
+                "DELETE FROM usage_batches WHERE (deployment_id, batch_id, piece) IN (
+                     SELECT deployment_id, batch_id, piece FROM usage_batches
                      WHERE recorded_at_us < $1 ORDER BY recorded_at_us LIMIT $2)",
                 expired.as_microsecond(),
             )
@@ -169,13 +211,8 @@ impl Store {
     }
 }
 
-/// Adds up what a batch says twice, and refuses what cannot be.
+/// Adds up what a piece says twice, and refuses what cannot be.
 fn fold(rows: &[UsageRow], now: Timestamp) -> Result<Folded, StoreError> {
-    if rows.len() > USAGE_ROWS_MAX {
-        return Err(StoreError::invalid(format!(
-            "rows: a batch has at most {USAGE_ROWS_MAX} rows"
-        )));
-    }
     let now_us = now.as_microsecond();
     let mut folded = Folded::default();
     for row in rows {

@@ -32,12 +32,13 @@ CREATE TABLE gateways (
 
 CREATE INDEX gateways_that_count ON gateways (deployment_id, counts_until_us);
 
--- Which batches of counts have been added up. Kept for longer than anybody tries again.
+-- Which pieces of which batches of counts have been added up. Kept for longer than anybody tries again.
 CREATE TABLE usage_batches (
     deployment_id  INTEGER NOT NULL REFERENCES deployments (id),
     batch_id       BLOB    NOT NULL CHECK (length(batch_id) = 16),
+    piece          INTEGER NOT NULL,
     recorded_at_us INTEGER NOT NULL,
-    PRIMARY KEY (deployment_id, batch_id)
+    PRIMARY KEY (deployment_id, batch_id, piece)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX usage_batches_age ON usage_batches (recorded_at_us);

@@ -76,7 +76,7 @@ async fn what_is_noted_is_listed_and_takes_no_revision() {
 }
 
 #[tokio::test]
-async fn all_are_noted_or_none() {
+async fn what_no_gateway_reports_is_refused_whole() {
     let (it, token) = with_token().await;
     let good = row(&it, token, "a", "c1", 40);
     let bad = GatewayRow {

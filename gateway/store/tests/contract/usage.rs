@@ -135,6 +135,28 @@ async fn no_tenant_counts_for_another() {
 }
 
 #[tokio::test]
+async fn a_process_that_decides_for_all_tenants_counts_for_all() {
+    let it = fresh().await;
+    it.app("it").await;
+    let key = it.key("it", 1).await.id;
+    let tenant = it.store.create_deployment("other").await.unwrap().value.id;
+    it.store.create_app(tenant, crate::new_app("it")).await.unwrap();
+    let theirs = it.store.create_key(tenant, "it", new_key(2)).await.unwrap().value.id;
+    let rows = [used(&it, key, 3), used(&it, theirs, 4), used(&it, KeyId(7), 5)];
+    for is_new in [true, false] {
+        assert_eq!(it.store.record_usage_of_all([1; 16], &rows).await.unwrap(), is_new);
+    }
+    let of = async |deployment, key| {
+        let rows = it.store.usage_of_key(deployment, key, 0..=i64::MAX).await.unwrap();
+        rows.into_iter().map(|row| row.count).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (of(it.deployment, key).await, of(tenant, theirs).await),
+        (vec![3], vec![4])
+    );
+}
+
+#[tokio::test]
 async fn what_no_gateway_sends_is_refused_whole() {
     let it = fresh().await;
     it.app("it").await;
@@ -201,6 +223,22 @@ async fn old_counts_and_batches_are_compacted() {
         it.store.record_usage(it.deployment, [batch; 16], &row).await.unwrap()
     };
     assert_eq!((again(1).await, again(2).await), (true, false));
+}
+
+/// As after an error half-way: the pieces that were recorded are not recorded again, and those that were not are.
+#[tokio::test]
+async fn a_large_batch_that_was_cut_short_is_completed() {
+    let it = fresh().await;
+    it.app("it").await;
+    let key = it.key("it", 1).await.id;
+    let rows = vec![used(&it, key, 1); 1_234];
+    let record = async |rows: &[UsageRow]| it.store.record_usage(it.deployment, [1; 16], rows).await.unwrap();
+    assert!(record(&rows[..500]).await);
+    assert_eq!(usage(&it, key).await, [(0, UsageOutcome::Allowed, 500)]);
+    for is_new in [true, false] {
+        assert_eq!(record(&rows).await, is_new);
+        assert_eq!(usage(&it, key).await, [(0, UsageOutcome::Allowed, 1_234)]);
+    }
 }
 
 /// Batches of the same keys from several gateways, through several processes, and keys that change meanwhile.
