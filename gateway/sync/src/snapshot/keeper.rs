@@ -236,12 +236,16 @@ impl Keeper {
     }
 
     pub(super) fn fresh(&self, at: Version, t0: Moment) {
+        self.note_fresh(FreshAt {
+            version: at,
+            boot: self.boot,
+            time: t0,
+        });
+    }
+
+    pub(super) fn note_fresh(&self, fresh: FreshAt) {
         if self.is_kept() {
-            self.inbox.lock().fresh = Some(FreshAt {
-                version: at,
-                boot: self.boot,
-                time: t0,
-            });
+            self.inbox.lock().fresh = Some(fresh);
         }
     }
 
