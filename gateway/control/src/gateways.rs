@@ -6,12 +6,14 @@
 mod calls;
 mod enforcement;
 mod fleet;
+mod hello;
 mod hub;
 mod lines;
 mod live;
 mod outlet;
 mod registry;
 mod ring;
+mod session;
 mod shown;
 mod watch;
 mod watcher;

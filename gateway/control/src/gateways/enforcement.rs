@@ -6,6 +6,7 @@
 
 use crate::error::ApiError;
 use crate::gateways::fleet::Fleet;
+use crate::gateways::live::Reported;
 use crate::gateways::registry::{after, left, wall};
 use crate::router::Api;
 use portcullis_store::StoreError;
@@ -72,7 +73,9 @@ impl Change {
                     error = &error as &dyn std::error::Error,
                     "the registry of gateways cannot be read"
                 );
-                self.here(fleet, HashMap::new())
+                let mut awaited = HashMap::new();
+                self.add_here(fleet, &mut awaited);
+                awaited
             }
         };
         self.sum(api, awaited.values())
@@ -102,7 +105,7 @@ impl Change {
         };
         loop {
             word.borrow_and_update();
-            awaited = self.here(fleet, awaited);
+            self.look_here(fleet, &mut awaited);
             let now = fleet.now();
             let open = awaited
                 .values()
@@ -156,39 +159,48 @@ impl Change {
             };
             (row.gateway_id, awaited)
         });
-        Ok(self.here(fleet, rows.collect()))
+        let mut awaited = rows.collect();
+        self.add_here(fleet, &mut awaited);
+        Ok(awaited)
     }
 
-    /// Adds what this process knows better: its own connections.
-    fn here(self, fleet: &Fleet, mut awaited: HashMap<String, Awaited>) -> HashMap<String, Awaited> {
+    /// Adds the gateways of this process, which may have joined since their rows were read.
+    fn add_here(self, fleet: &Fleet, awaited: &mut HashMap<String, Awaited>) {
         let now = fleet.now();
         for live in fleet.of(self.deployment_id) {
-            let reported = live.reported();
-            let here = Awaited {
-                has_applied: reported.applied.covers(self.version),
-                serves_stale: reported.serves_stale,
-                stale_max: reported.stale_max,
-                is_here: reported.is_connected,
-                trusts_until_us: if reported.is_connected {
-                    u64::MAX
-                } else {
-                    reported.trusts_until_us
-                },
-            };
-            match awaited.get_mut(&live.gateway_id) {
-                Some(awaited) => {
-                    awaited.has_applied |= here.has_applied;
-                    awaited.is_here = here.is_here;
-                    awaited.stale_max = awaited.stale_max.max(here.stale_max);
-                    awaited.trusts_until_us = awaited.trusts_until_us.max(here.trusts_until_us);
-                }
-                None if now.monotonic_us < here.trusts_until_us => {
-                    awaited.insert(live.gateway_id.clone(), here);
-                }
-                None => {}
+            let here = self.awaited_here(live.reported());
+            if now.monotonic_us < here.trusts_until_us {
+                awaited.entry(live.gateway_id.clone()).or_insert(here);
             }
         }
-        awaited
+        self.look_here(fleet, awaited);
+    }
+
+    /// Adds what this process knows better than the registry: how far its own connections are.
+    fn look_here(self, fleet: &Fleet, awaited: &mut HashMap<String, Awaited>) {
+        for live in fleet.of(self.deployment_id) {
+            if let Some(awaited) = awaited.get_mut(&live.gateway_id) {
+                let here = self.awaited_here(live.reported());
+                awaited.has_applied |= here.has_applied;
+                awaited.is_here = here.is_here;
+                awaited.stale_max = awaited.stale_max.max(here.stale_max);
+                awaited.trusts_until_us = awaited.trusts_until_us.max(here.trusts_until_us);
+            }
+        }
+    }
+
+    fn awaited_here(self, reported: Reported) -> Awaited {
+        Awaited {
+            has_applied: reported.applied.covers(self.version),
+            serves_stale: reported.serves_stale,
+            stale_max: reported.stale_max,
+            is_here: reported.is_connected,
+            trusts_until_us: if reported.is_connected {
+                u64::MAX
+            } else {
+                reported.trusts_until_us
+            },
+        }
     }
 
     fn sum<'a>(self, api: &Api, awaited: impl Iterator<Item = &'a Awaited>) -> Enforcement {

@@ -123,7 +123,12 @@ async fn the_wait_ends_when_every_gateway_has_applied_the_change() {
 /// A gateway that hangs, or is gone, is waited for until it refuses by itself.
 #[tokio::test]
 async fn the_wait_for_the_dead_ends_with_their_trust() {
-    let server = Server::start().await;
+    // The wait has an end of its own: it is not cut short with other requests.
+    let options = Options {
+        request_timeout: Duration::from_millis(150),
+        ..Options::default()
+    };
+    let server = Server::with(options).await;
     let key_id = key(&server).await;
     let (hung, _) = up_to_date(&server, hello("hung", None)).await;
     let (gone, _) = up_to_date(&server, hello("gone", None)).await;
@@ -185,10 +190,11 @@ async fn who_serves_stale_is_reported_as_unenforced() {
 /// The control API was killed: who watched it is in the registry, and waited for by the next one.
 #[tokio::test]
 async fn a_killed_control_api_is_inherited() {
-    let server = Server::start().await;
+    let mut server = Server::mortal().await;
     let key_id = key(&server).await;
-    let (gateway, applied) = up_to_date(&server, hello("edge", None)).await;
-    // Nothing of the first one runs any more, and nothing was taken back.
+    let (mut gateway, applied) = up_to_date(&server, hello("edge", None)).await;
+    server.kill();
+    gateway.expect_end().await;
     let next = server.another_process().await;
     assert_eq!(
         next.get("/api-auth/gateways").await.expect(200)["gateways"][0]["connected"],
@@ -212,7 +218,53 @@ async fn a_killed_control_api_is_inherited() {
         waiting
     );
     expect_counts(&answer.expect(200), 1, 1, 0);
+}
+
+/// The same, and the gateway is never heard of again.
+#[tokio::test]
+async fn who_dies_with_the_control_api_is_waited_for_until_it_refuses() {
+    let mut server = Server::mortal().await;
+    let key_id = key(&server).await;
+    let (gateway, _) = up_to_date(&server, hello("edge", None)).await;
+    server.kill();
     drop(gateway);
+    let next = server.another_process().await;
+    let mut waiting = std::pin::pin!(revoke_and_wait(&next, &key_id));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    server.clock.advance_us(2_000_001);
+    let answer = tokio::time::timeout(SOON, waiting).await.unwrap();
+    expect_counts(&answer.expect(200), 1, 1, 0);
+    // Once its trust is over for good, nobody waits.
+    server.clock.advance_us(60_000_000);
+    let created = next
+        .post("/api-auth/apps/a/keys?wait=fleet", json!({"name": "k"}))
+        .await
+        .expect(201);
+    expect_counts(&created, 0, 0, 0);
+}
+
+/// A process that ends in good order takes back what its leases promised.
+#[tokio::test]
+async fn a_drain_notes_who_is_gone() {
+    let server = Server::start().await;
+    let (mut gateway, _) = up_to_date(&server, hello("edge", None)).await;
+    let answered_us = server.time.now().wall_us;
+    server.clock.advance_us(500_000);
+    server.stop.cancel();
+    gateway.expect_end().await;
+    let noted = async {
+        loop {
+            let rows = server.store.list_gateways(server.deployment.id, jiff::Timestamp::MIN);
+            let row = rows.await.unwrap().remove(0);
+            if !row.is_connected {
+                return row;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let row = tokio::time::timeout(SOON, noted).await.expect("it is noted");
+    assert_eq!(row.counts_until.as_microsecond(), answered_us + 2_000_000);
 }
 
 /// Two control processes on one store: a gateway of the one is waited for by the other.

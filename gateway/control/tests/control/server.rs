@@ -65,6 +65,8 @@ pub(crate) struct Server {
     pub(crate) stop_tailer: CancellationToken,
     pub(crate) stop: CancellationToken,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
+    /// Its own, if it can be killed.
+    runtime: Option<tokio::runtime::Runtime>,
     folder: Arc<tempfile::TempDir>,
 }
 
@@ -72,6 +74,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         self.stop_tailer.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -202,6 +207,23 @@ impl Server {
         .await
     }
 
+    /// One that can be [killed](Server::kill).
+    pub(crate) async fn mortal() -> Server {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut server = runtime.spawn(Server::start()).await.unwrap();
+        server.runtime = Some(runtime);
+        server
+    }
+
+    /// Ends everything it does in the middle of it, as `kill -9` would.
+    pub(crate) fn kill(&mut self) {
+        self.runtime.take().expect("it is mortal").shutdown_background();
+    }
+
     async fn launch(
         options: Options,
         folder: Arc<tempfile::TempDir>,
@@ -260,6 +282,7 @@ impl Server {
             stop_tailer,
             stop,
             client,
+            runtime: None,
             folder,
         }
     }

@@ -387,3 +387,51 @@ async fn a_drain_sends_gateways_away_at_once() {
         .expect("its connection is closed, too")
         .unwrap();
 }
+
+/// A control API that cannot read its log answers no ping: the gateway must find out that it is on its own.
+#[tokio::test]
+async fn while_the_log_cannot_be_read_nothing_is_answered() {
+    let server = Server::start().await;
+    let (_, token) = server.gateway_token(server.deployment.id, &[]).await;
+    let mut gateway = Gateway::watch(&server, &token, hello("edge", None)).await;
+    let start = gateway.expect_reset().await;
+    gateway.catch_up(start).await;
+    server.store.close().await;
+    gateway.ping(start);
+    assert!(gateway.is_left_alone().await);
+    let (status, body) = gateway
+        .connection
+        .call(Method::POST, message::LOOK_UP, &token, &json!({"hashes": []}))
+        .await;
+    assert_eq!((status.as_u16(), &body["errors"][0]["code"]), (503, &json!(50300)));
+}
+
+/// The listener tells HTTP/2 from HTTP/1.1 by the first bytes, however they are cut.
+#[tokio::test]
+async fn both_versions_of_http_are_told_apart_byte_by_byte() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::start().await;
+    let check = async |bytes: &[u8], expected: &[u8]| {
+        let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for byte in bytes {
+            stream.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = vec![0; expected.len()];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer));
+        read.await.expect("an answer comes").unwrap();
+        assert_eq!(answer, expected, "{}", String::from_utf8_lossy(bytes));
+    };
+    let http_1 = b"HTTP/1.1 401 ";
+    check(b"GET /api-auth/apps HTTP/1.1\r\nHost: x\r\n\r\n", http_1).await;
+    check(
+        b"POST /api-auth/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        http_1,
+    )
+    .await;
+    check(b"PRI /api-auth/apps HTTP/1.1\r\nHost: x\r\n\r\n", http_1).await;
+    // An empty SETTINGS frame of the client; the server's begins with its length, type 4.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    check(preface, &[0, 0]).await;
+}
