@@ -4,11 +4,10 @@
 //! with a ping, and a peer that vanished would keep the place for as long as the kernel resends. Only
 //! [`super::Database`] lends from it.
 
-use super::server::{Server, WAIT};
+use super::server::{Connected, Server, WAIT};
 use super::session::Session;
 use crate::StoreError;
 use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +22,7 @@ struct Shared {
     places: Arc<Semaphore>,
     size: u32,
     /// Those that nobody uses; the one used last is lent first.
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Connected>>,
 }
 
 impl Pool {
@@ -42,9 +41,14 @@ impl Pool {
         let lend = async {
             let place = Arc::clone(&self.0.places).acquire_owned().await;
             let place = place.map_err(|_| self.0.server.lost("the store is closed"))?;
-            let idle = self.idle(|idle| idle.pop());
+            let (idle, in_doubt) = self.idle(|idle| {
+                let in_doubt: Vec<Connected> = idle.extract_if(.., |idle| !self.0.server.is_trusted(idle)).collect();
+                (idle.pop(), in_doubt)
+            });
+            // They close; not under the lock.
+            drop(in_doubt);
             Ok(match idle {
-                Some(connection) => Session::reused(connection, self.clone(), place),
+                Some(connected) => Session::reused(connected, self.clone(), place),
                 None => Session::new(self.connect().await?, self.clone(), place),
             })
         };
@@ -54,35 +58,35 @@ impl Pool {
     }
 
     /// A new connection for a place that is held already.
-    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Connected, StoreError> {
         self.0.server.connect().await
     }
 
     /// Takes back a connection on which nothing is under way.
-    pub(super) fn give_back(&self, connection: PgConnection, place: OwnedSemaphorePermit) {
+    pub(super) fn give_back(&self, connected: Connected, place: OwnedSemaphorePermit) {
         if !self.0.places.is_closed() {
-            self.idle(|idle| idle.push(connection));
+            self.idle(|idle| idle.push(connected));
         }
         drop(place);
     }
 
-    /// Lets go of all unused connections: one of them turned out to be dead, and the others are as old.
-    pub(super) fn forget_idle(&self) {
-        drop(self.idle(std::mem::take));
+    /// Hears that a connection was dead: the unused ones, of the server's other pools too, are given up untried.
+    pub(super) fn note_loss(&self) {
+        self.0.server.note_loss();
     }
 
     /// Waits for those who have a connection, though not for ever, and disconnects.
     pub(super) async fn close(&self) {
         let all = timeout(WAIT, self.0.places.acquire_many(self.0.size)).await;
         self.0.places.close();
-        for connection in self.idle(std::mem::take) {
+        for connected in self.idle(std::mem::take) {
             // A polite goodbye only.
-            drop(timeout(WAIT, connection.close()).await);
+            drop(timeout(WAIT, connected.connection.close()).await);
         }
         drop(all);
     }
 
-    fn idle<T>(&self, act: impl FnOnce(&mut Vec<PgConnection>) -> T) -> T {
+    fn idle<T>(&self, act: impl FnOnce(&mut Vec<Connected>) -> T) -> T {
         act(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn migrate(server: &Server) -> Result<(), StoreError> {
         ),
     ]);
     migrator.set_locking(false);
-    let mut connection = server.connect().await?;
+    let mut connection = server.connect().await?.connection;
     let mut transaction = connection.begin().await?;
     for statement in [PATIENCE, LOCK] {
         sqlx::raw_sql(statement)

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Row as _};
 use std::fmt;
 use std::str::FromStr as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -54,6 +55,14 @@ pub(crate) fn is_url(url: &str) -> bool {
 pub(super) struct Server {
     options: PgConnectOptions,
     place: String,
+    /// How often a connection turned out to be dead.
+    losses: AtomicU64,
+}
+
+/// A connection, and how many had been lost when it was made.
+pub(super) struct Connected {
+    pub(super) connection: PgConnection,
+    losses_before: u64,
 }
 
 impl Server {
@@ -88,11 +97,16 @@ impl Server {
             None => options.get_host().to_owned(),
         };
         let place = format!("postgres {host}:{}/{database}", options.get_port());
-        Ok(Server { options, place })
+        Ok(Server {
+            options,
+            place,
+            losses: AtomicU64::new(0),
+        })
     }
 
     /// Connects, within [`WAIT`], to a server that may be written to.
-    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Connected, StoreError> {
+        let losses_before = self.losses.load(Ordering::Acquire);
         let attempt = async {
             let mut connection = self.options.connect().await.map_err(|error| self.lost(error))?;
             let row = sqlx::raw_sql(PREPARE)
@@ -106,11 +120,25 @@ impl Server {
             if row.try_get::<i64, _>("version")? < VERSION_MIN {
                 return Err(self.lost("the server is older than PostgreSQL 14"));
             }
-            Ok(connection)
+            Ok(Connected {
+                connection,
+                losses_before,
+            })
         };
         timeout(WAIT, attempt)
             .await
             .unwrap_or_else(|_| Err(self.lost("the server does not answer")))
+    }
+
+    /// Hears that a connection was dead, or fell silent.
+    pub(super) fn note_loss(&self) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether a connection that nobody uses is worth a try: one that was made before another one was lost is not, because
+    /// what became of the one became of the other, and finding out may take as long as an answer may.
+    pub(super) fn is_trusted(&self, connected: &Connected) -> bool {
+        connected.losses_before == self.losses.load(Ordering::Acquire)
     }
 
     /// How to connect, for what connects by itself.

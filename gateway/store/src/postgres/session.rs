@@ -4,7 +4,7 @@
 //! [`crate::database`] and the files beside this one call it.
 
 use super::pool::Pool;
-use super::server::{ANSWER_WAIT, WAIT};
+use super::server::{ANSWER_WAIT, Connected, WAIT};
 use crate::StoreError;
 use crate::sql::{self, Row, Value};
 use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgRow, PgSeverity};
@@ -19,7 +19,7 @@ pub(super) const CHANNEL: &str = "portcullis_committed";
 /// A connection in use.
 pub(crate) struct Session {
     /// `None` only on the way out.
-    lent: Option<(PgConnection, OwnedSemaphorePermit)>,
+    lent: Option<(Connected, OwnedSemaphorePermit)>,
     pool: Pool,
     /// It was used before, and not yet since it was lent: it may have died meanwhile.
     is_untried: bool,
@@ -31,9 +31,9 @@ pub(crate) struct Session {
 
 impl Session {
     /// One that has just connected.
-    pub(super) fn new(connection: PgConnection, pool: Pool, place: OwnedSemaphorePermit) -> Session {
+    pub(super) fn new(connected: Connected, pool: Pool, place: OwnedSemaphorePermit) -> Session {
         Session {
-            lent: Some((connection, place)),
+            lent: Some((connected, place)),
             pool,
             is_untried: false,
             is_quiet: true,
@@ -42,8 +42,8 @@ impl Session {
     }
 
     /// One that was used before.
-    pub(super) fn reused(connection: PgConnection, pool: Pool, place: OwnedSemaphorePermit) -> Session {
-        let mut session = Session::new(connection, pool, place);
+    pub(super) fn reused(connected: Connected, pool: Pool, place: OwnedSemaphorePermit) -> Session {
+        let mut session = Session::new(connected, pool, place);
         session.is_untried = true;
         session
     }
@@ -83,34 +83,34 @@ impl Session {
     async fn call(&mut self, call: Call<'_>) -> Result<Answer, sqlx::Error> {
         let was_untried = std::mem::take(&mut self.is_untried);
         let outcome = self.attempt(&call).await;
-        let is_dead = match &outcome {
-            Err(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::TimedOut,
-            Err(error) => was_ended(error),
-            Ok(_) => false,
-        };
-        if !is_dead {
-            return outcome;
+        let is_silent = matches!(&outcome, Err(sqlx::Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut);
+        let is_dead = matches!(&outcome, Err(error) if matches!(error, sqlx::Error::Io(_)) || was_ended(error));
+        if is_dead {
+            self.pool.note_loss();
         }
-        self.pool.forget_idle();
-        let Some((connection, _)) = &mut self.lent else {
-            return outcome;
-        };
-        if !was_untried {
-            return outcome;
+        if is_dead && was_untried && !is_silent && self.connect_again().await? {
+            return self.attempt(&call).await;
         }
-        *connection = self.pool.connect().await.map_err(|error| match error {
+        outcome
+    }
+
+    async fn connect_again(&mut self) -> Result<bool, sqlx::Error> {
+        let Some((connected, _)) = &mut self.lent else {
+            return Ok(false);
+        };
+        *connected = self.pool.connect().await.map_err(|error| match error {
             StoreError::Unavailable(cause) => io::Error::other(cause),
             error => io::Error::other(error),
         })?;
-        self.attempt(&call).await
+        Ok(true)
     }
 
     async fn attempt(&mut self, call: &Call<'_>) -> Result<Answer, sqlx::Error> {
-        let Some((connection, _)) = &mut self.lent else {
+        let Some((connected, _)) = &mut self.lent else {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         };
         self.is_quiet = false;
-        let outcome = match timeout(ANSWER_WAIT, call.run(connection)).await {
+        let outcome = match timeout(ANSWER_WAIT, call.run(&mut connected.connection)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not answer").into()),
         };
@@ -161,7 +161,7 @@ impl Call<'_> {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some((mut connection, place)) = self.lent.take() else {
+        let Some((mut connected, place)) = self.lent.take() else {
             return;
         };
         let pool = self.pool.clone();
@@ -170,14 +170,14 @@ impl Drop for Session {
             return;
         }
         if !self.is_writing {
-            return pool.give_back(connection, place);
+            return pool.give_back(connected, place);
         }
         // The next writer waits until this is through, or else would find the lock taken.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
+                let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connected.connection);
                 if let Ok(Ok(_)) = timeout(WAIT, rollback).await {
-                    pool.give_back(connection, place);
+                    pool.give_back(connected, place);
                 }
             });
         }

@@ -42,6 +42,16 @@ async fn a_server_that_falls_silent_is_given_up_in_time() {
     let through_proxy = url.replace(&server.port().to_string(), &proxy.port().to_string());
     let (store, deployment) = open(&through_proxy).await;
     store.create_app(deployment, new_app("before")).await.unwrap();
+    // As many connections as it keeps, of which the calls below use three.
+    let crowd: Vec<_> = (0..50)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.list_apps(deployment, true).await.map(drop) })
+        })
+        .collect();
+    for call in crowd {
+        call.await.unwrap().unwrap();
+    }
     proxy.stall();
     let unknown = hash(1);
     let (read, written, looked_up) = tokio::join!(
@@ -53,6 +63,7 @@ async fn a_server_that_falls_silent_is_given_up_in_time() {
     unavailable(written);
     looked_up.unwrap_err();
     proxy.go_on();
+    // The first calls already: what nobody used meanwhile is not tried, which would take as long again.
     in_time(store.create_app(deployment, new_app("after"))).await.unwrap();
     let apps = in_time(store.list_apps(deployment, true)).await.unwrap();
     let slugs: Vec<&str> = apps.iter().map(|app| app.slug.as_str()).collect();

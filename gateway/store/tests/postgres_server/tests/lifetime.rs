@@ -1,7 +1,11 @@
 //! A server is there when it is said to be, keeps its data over a kill, can be followed, and leaves nothing behind.
 
 use portcullis_postgres_server::{PASSWORD, PostgresServer};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 #[test]
 fn a_server_is_killed_started_again_followed_and_gone() {
@@ -29,4 +33,45 @@ fn a_server_is_killed_started_again_followed_and_gone() {
     drop(server);
     drop(standby);
     assert!(!Path::new(&folder).exists(), "{folder} is still there");
+}
+
+/// Set for the process that is going to be killed.
+const HOLDER: &str = "PORTCULLIS_TEST_HOLDS_A_SERVER";
+
+/// No destructor runs in a process that is killed.
+#[test]
+fn a_server_does_not_outlive_a_killed_process() {
+    if std::env::var_os(HOLDER).is_some() {
+        let server = PostgresServer::start();
+        println!("holding {}", server.psql("postgres", "SHOW data_directory"));
+        // Until it is killed.
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_does_not_outlive_a_killed_process", "--nocapture"])
+        .env(HOLDER, "yes")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .find_map(|line| {
+            line.unwrap()
+                .split_once("holding ")
+                .map(|(_, folder)| folder.to_owned())
+        })
+        .unwrap();
+    assert!(Path::new(&folder).parent().unwrap().exists());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let (_nobody, pause) = mpsc::channel::<()>();
+    for _ in 0..600 {
+        if !Path::new(&folder).parent().unwrap().exists() {
+            return;
+        }
+        drop(pause.recv_timeout(Duration::from_millis(100)));
+    }
+    panic!("the server outlived its process");
 }
