@@ -74,7 +74,9 @@ impl Store {
 
     /// The changes after `revision`, at most `limit` of them, and the head, in one snapshot.
     ///
-    /// The caller compares the head's epoch with the one its revision belongs to: another epoch is another history.
+    /// The caller compares the head's epoch with the one its revision belongs to: another epoch is another history. Where
+    /// [`Store::settle_history`] was called, a revision past the head has it look again whether another database has taken
+    /// this one's place.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

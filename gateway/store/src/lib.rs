@@ -1,4 +1,4 @@
-//! Apps, keys, schemes, deployments and the change log, in SQL. The only user of SQL.
+//! Apps, keys, schemes, deployments, what gateways report, and the change log, in SQL. The only user of SQL.
 //!
 //! It decides what needs the database: what exists, what is unique, what refers to what, and the order of all changes.
 //! It knows nothing of HTTP, of secrets (only their hashes), or of what a key may do; the control API validates before

@@ -32,7 +32,6 @@ pub(crate) struct Database {
     /// One connection: writers queue here, in order of arrival, instead of on the file's lock.
     writer: SqlitePool,
     readers: SqlitePool,
-    path: PathBuf,
     history: HistoryFile,
 }
 
@@ -81,11 +80,11 @@ impl Database {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(|error| in_file(&path, error))?;
-        let history = HistoryFile::beside(&path).map_err(|error| in_file(&path, error))?;
+        let history = HistoryFile::beside(&path);
+        history.open().map_err(|error| in_file(history.path(), error))?;
         Ok(Database {
             writer,
             readers,
-            path,
             history,
         })
     }
@@ -93,12 +92,16 @@ impl Database {
     /// Why this file, whose log stands at `head`, is not the one that was last written here; `None` if it is. Asked and answered
     /// under the write lock.
     pub(crate) fn why_moved(&self, head: Version) -> Result<Option<&'static str>, StoreError> {
-        self.history.why_moved(head).map_err(|error| in_file(&self.path, error))
+        self.history
+            .why_moved(head)
+            .map_err(|error| in_file(self.history.path(), error))
     }
 
     /// Notes that this history is at home here; under the write lock, too.
     pub(crate) fn settle(&self, head: Version) -> Result<(), StoreError> {
-        self.history.settle(head).map_err(|error| in_file(&self.path, error))
+        self.history
+            .settle(head)
+            .map_err(|error| in_file(self.history.path(), error))
     }
 
     /// Notes how far the log came, so that a copy that came less far can be told.

@@ -94,6 +94,17 @@ async fn what_is_dumped_and_loaded_is_another_history() {
     assert!(here.epoch != head.epoch && here.epoch != there.epoch);
 }
 
+/// Where a database is at home can be asked without any rights on the server.
+#[tokio::test]
+async fn an_ordinary_role_can_own_the_store() {
+    let server = SERVER.get_or_init(PostgresServer::start);
+    server.psql("postgres", "CREATE ROLE tenant LOGIN PASSWORD 'its-own'");
+    server.psql("postgres", "CREATE DATABASE of_tenant OWNER tenant");
+    let url = format!("postgres://tenant:its-own@127.0.0.1:{}/of_tenant", server.port());
+    let head = settled(&url).await;
+    assert_eq!(start(&url).await, (None, head));
+}
+
 /// It may lack what the primary had answered last.
 #[tokio::test]
 async fn a_standby_that_takes_over_is_another_history() {

@@ -35,17 +35,27 @@ pub(super) struct HistoryFile {
 }
 
 impl HistoryFile {
-    /// That of a database, opened if it exists.
-    pub(super) fn beside(database: &Path) -> io::Result<HistoryFile> {
+    /// That of a database; nothing is read of it yet.
+    pub(super) fn beside(database: &Path) -> HistoryFile {
         let mut path = database.as_os_str().to_owned();
         path.push(".history");
-        let path = PathBuf::from(path);
-        Ok(HistoryFile {
+        HistoryFile {
             database: database.to_owned(),
-            file: Mutex::new(open(&path)?),
-            path,
+            path: PathBuf::from(path),
+            file: Mutex::new(None),
             noted: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Its name, for errors.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it if it is there.
+    pub(super) fn open(&self) -> io::Result<()> {
+        *self.file() = open(&self.path)?;
+        Ok(())
     }
 
     /// Why the database, whose log stands at `head`, is not the one that was last written here; `None` if it is.
@@ -196,11 +206,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("store.db");
         std::fs::write(&database, "").unwrap();
-        let history = HistoryFile::beside(&database).unwrap();
+        let history = HistoryFile::beside(&database);
+        history.open().unwrap();
         history.note(at(1, 5)).unwrap();
         assert!(history.why_moved(at(1, 5)).unwrap().is_some(), "it was never settled");
         history.settle(at(1, 5)).unwrap();
-        let other = HistoryFile::beside(&database).unwrap();
+        let other = HistoryFile::beside(&database);
+        other.open().unwrap();
 
         let check = |head: Version, is_at_home: bool| {
             assert_eq!(other.why_moved(head).unwrap().is_none(), is_at_home, "{head:?}");
