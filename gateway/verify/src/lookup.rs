@@ -26,6 +26,7 @@ mod interleaving_tests;
 mod known_keys;
 #[cfg(test)]
 pub(crate) mod scripted_source;
+mod shared_apps;
 mod shared_rules;
 mod table;
 #[cfg(test)]
@@ -35,7 +36,9 @@ mod table_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::{Change, ChangeKind, Clock, Freshness, KeyHash, KeySource, Moment, RuleSet, Standing, StoredKey, Version};
+use crate::{
+    Change, ChangeKind, Clock, Freshness, KeyHash, KeyRecord, KeySource, Moment, RuleSet, Standing, StoredKey, Version,
+};
 use completeness::Completeness;
 pub use completeness::TableState;
 use fence::{StripeFence, WideFences};
@@ -43,6 +46,7 @@ use flight::Flight;
 use known_keys::KnownKeys;
 use moka::policy::EvictionPolicy;
 use parking_lot::{Mutex, RwLock};
+use shared_apps::SharedApps;
 use shared_rules::SharedRules;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -110,6 +114,7 @@ pub struct Lookup {
     floors: AtomicU64,
     source: Arc<dyn KeySource>,
     rules: SharedRules,
+    apps: SharedApps,
     clock: Clock,
     /// Unset: up to date at all times.
     freshness: OnceLock<Arc<Freshness>>,
@@ -203,6 +208,7 @@ impl Lookup {
             floors: AtomicU64::new(0),
             source,
             rules: SharedRules::new(default_rules),
+            apps: SharedApps::default(),
             clock,
             freshness: OnceLock::new(),
             slots: Semaphore::new(settings.fills_max.clamp(1, Semaphore::MAX_PERMITS)),
@@ -351,6 +357,13 @@ impl Lookup {
         if raised == fence::Raised::Floor {
             self.floors.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// What is kept of a record: what it has in common with others is held once.
+    fn compile(&self, record: KeyRecord, as_of: Version) -> Arc<StoredKey> {
+        let rules = self.rules.of(record.scheme.as_ref());
+        let app = self.apps.of(&record.app);
+        Arc::new(StoredKey::sharing(record, as_of, app, rules))
     }
 
     /// Lets an answer of the source in, if it is not outdated: keeps it, and ends the flight. The flight goes on otherwise.

@@ -16,8 +16,8 @@ pub struct StoredKey {
     pub lineage_id: KeyId,
     /// The tenant.
     pub deployment_id: DeploymentId,
-    /// The app.
-    pub app: AppRecord,
+    /// The app. Keys of one app share it.
+    pub app: Arc<AppRecord>,
     /// The human name.
     pub name: Box<str>,
     /// What the key may do: its permissions ∩ the app's (all of its own when the app names none), sorted, without repeats.
@@ -60,10 +60,17 @@ impl StoredKey {
     /// Compiles a record under rules that were compiled already, as all records of a scheme share them.
     #[must_use]
     pub fn with_rules(record: KeyRecord, as_of: Version, rules: Arc<RuleSet>) -> StoredKey {
+        let app = Arc::new(record.app.clone());
+        StoredKey::sharing(record, as_of, app, rules)
+    }
+
+    /// Compiles a record that shares its app, which must equal the record's own, and its rules with others.
+    #[must_use]
+    pub fn sharing(record: KeyRecord, as_of: Version, app: Arc<AppRecord>, rules: Arc<RuleSet>) -> StoredKey {
         let mut permissions: Vec<Box<str>> = record
             .permissions
             .into_iter()
-            .filter(|permission| record.app.permissions.is_empty() || record.app.permissions.contains(permission))
+            .filter(|permission| app.permissions.is_empty() || app.permissions.contains(permission))
             .map(String::into_boxed_str)
             .collect();
         permissions.sort_unstable();
@@ -72,7 +79,7 @@ impl StoredKey {
             key_id: record.key_id,
             lineage_id: record.lineage_id,
             deployment_id: record.deployment_id,
-            app: record.app,
+            app,
             name: record.name.into_boxed_str(),
             permissions: permissions.into_boxed_slice(),
             metadata: record.metadata,

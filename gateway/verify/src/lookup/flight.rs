@@ -5,7 +5,7 @@
 //! look-ups queued, requests waiting, and the time that each may take.
 
 use super::{Found, Landed, Lookup};
-use crate::{KeyHash, SourceError, StoredKey};
+use crate::{KeyHash, SourceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -131,10 +131,7 @@ impl Pilot {
             lookup.counters.fills.fetch_add(1, Ordering::Relaxed);
             let fetched = lookup.source.fetch(&self.hash).await?;
             let found = match fetched.record {
-                Some(record) => {
-                    let rules = lookup.rules.of(record.scheme.as_ref());
-                    Found::Known(Arc::new(StoredKey::with_rules(record, fetched.as_of, rules)))
-                }
+                Some(record) => Found::Known(lookup.compile(record, fetched.as_of)),
                 None => Found::Unknown,
             };
             let answer = Landed {

@@ -5,7 +5,7 @@
 
 use super::known_keys::KnownKeys;
 use super::{CacheSettings, Found, Kept, Landed, Lookup, Stripe, TableState};
-use crate::{Clock, KeyHash, KeyRecord, KeySource, RuleSet, StoredKey, Version};
+use crate::{Clock, KeyHash, KeyRecord, KeySource, RuleSet, Version};
 use std::sync::Arc;
 
 impl Lookup {
@@ -27,9 +27,8 @@ impl Lookup {
     ///
     /// In a table, a key that is not let in is not taken for unknown either.
     pub fn admit(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {
-        let rules = self.rules.of(record.scheme.as_ref());
         let answer = Landed {
-            found: Found::Known(Arc::new(StoredKey::with_rules(record, as_of, rules))),
+            found: Found::Known(self.compile(record, as_of)),
             as_of,
         };
         self.keep(&mut self.stripe(&hash).lock(), &hash, &answer) == Kept::Held

@@ -257,26 +257,3 @@ fn a_cache_is_never_whole() {
     ));
     assert!(lookup.table().is_none());
 }
-
-#[test]
-fn zz_memory() {
-    let rss = || {
-        let text = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    let fixture = fixture(CacheSettings { keys_max: 2_000_000, ..SETTINGS });
-    fixture.lookup.distrust_all(at(5));
-    fixture.lookup.incomplete();
-    let before = rss();
-    for n in 0..1_000_000_i64 {
-        let mut record = live();
-        record.key_id = KeyId(n);
-        record.app.slug = "internal-api".to_owned();
-        record.app.permissions = (0..4).map(|n| format!("invoices:{n}")).collect();
-        record.permissions = vec!["invoices:1".to_owned(), "invoices:2".to_owned()];
-        record.name = format!("key number {n}");
-        fixture.lookup.admit(KeyHash(*blake3::hash(&n.to_le_bytes()).as_bytes()), record, at(5));
-    }
-    eprintln!("bytes per key {} struct {}", (rss() - before) * 1024 / 1_000_000, std::mem::size_of::<StoredKey>());
-}

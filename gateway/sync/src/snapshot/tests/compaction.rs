@@ -83,7 +83,9 @@ fn a_process_that_ends_between_the_two_steps_of_a_replacement_loses_nothing() {
             let _ = std::fs::remove_file(path(name));
         }
         std::fs::write(desk.path(), base).unwrap();
-        journal.map(|journal| std::fs::write(path("known.journal"), journal).unwrap());
+        if let Some(journal) = journal {
+            std::fs::write(path("known.journal"), journal).unwrap();
+        }
         for (name, bytes) in in_the_making {
             std::fs::write(path(name), bytes).unwrap();
         }
