@@ -67,7 +67,10 @@ fn description() -> String {
         "Issues, rotates and revokes API keys, and sets their rate limits.\n\n\
          Ids are positive 64-bit integers, sent as strings and taken as strings or numbers. Times are RFC 3339 in UTC. \
          Unknown fields of a request are ignored, `null` means left out, and an empty string or list clears. A change is \
-         answered once the gateway of the same process decides by it. Every answer carries an `X-Request-ID`.\n\n\
+         answered once the gateway of the same process decides by it, and says how many gateways elsewhere do: `enforced` of \
+         `gateways`. With `?wait=fleet` it is answered once every one of them has applied the change, or has heard nothing for so \
+         long that it refuses every key; after that no gateway decides by what held before, except those counted as \
+         `unenforced`, which serve on without news. Every answer carries an `X-Request-ID`.\n\n\
          A secret is `{key_prefix}_` and 43 characters of `0-9A-Za-z`: 37 random ones, then the CRC-32 (IEEE 802.3, as in \
          zlib) of all that precedes as 6 base62 digits, most significant first, in the order 0-9, A-Z, a-z. So a secret \
          scanner can tell a real one without asking anybody, with `[A-Za-z0-9][A-Za-z0-9_]{0,31}_[0-9A-Za-z]{43}` and the \
@@ -93,6 +96,7 @@ fn add_shared_errors(operation: &mut Operation) {
     let mut errors = vec![
         ("400", "The request is wrong; every fault is named."),
         ("401", "The management token is missing or wrong."),
+        ("403", "The token is a gateway's."),
         ("429", "Too many wrong tokens from this address; see `Retry-After`."),
         ("500", "The server failed."),
         (

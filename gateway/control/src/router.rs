@@ -73,7 +73,7 @@ const CONNECTIONS_PER_WATCH: usize = 2;
 const REPLAYS_MAX: usize = 2;
 const FILLS_MAX: usize = 4;
 const PAGES_MAX: usize = 2;
-const USAGES_MAX: usize = 1;
+const USAGES_MAX: usize = 2;
 
 impl Api {
     pub(crate) fn store(&self) -> &Store {

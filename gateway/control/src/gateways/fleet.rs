@@ -65,7 +65,11 @@ impl Fleet {
         let mut members = self.members.lock();
         let name = (live.deployment_id, live.gateway_id.clone());
         if members.len() >= self.members_max && !members.contains_key(&name) {
-            return false;
+            // The registry has those that are gone.
+            members.retain(|_, live| !live.is_noted_as_gone());
+            if members.len() >= self.members_max {
+                return false;
+            }
         }
         if let Some(before) = members.insert(name, Arc::clone(live)) {
             before.superseded.cancel();

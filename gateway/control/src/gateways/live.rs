@@ -48,7 +48,9 @@ struct State {
     leased_at_round: u64,
     /// The store should hear of it soon.
     is_due: bool,
-    /// What the store last heard.
+    /// The row that was last written says whether it is connected.
+    is_noted: bool,
+    /// What the row that was last made says it applied.
     written: Version,
 }
 
@@ -96,6 +98,7 @@ impl Live {
                 leased_until_us: 0,
                 leased_at_round: 0,
                 is_due: true,
+                is_noted: false,
                 written: NOTHING,
             }),
         }
@@ -124,6 +127,7 @@ impl Live {
     pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
         state.is_connected = false;
+        state.is_noted = false;
         state.is_due = true;
     }
 
@@ -139,10 +143,15 @@ impl Live {
         state.is_due || (state.is_connected && Duration::from_micros(left_us) < lease_left)
     }
 
-    /// Whether it is gone, the store knows, and nobody need wait for it any more.
+    /// Whether it is gone, and the store knows until when it must be waited for.
+    pub(crate) fn is_noted_as_gone(&self) -> bool {
+        let state = self.state.lock();
+        !state.is_connected && state.is_noted
+    }
+
+    /// Whether that time is over, too.
     pub(crate) fn is_over(&self, now: Moment) -> bool {
-        let reported = self.reported();
-        !reported.is_connected && now.monotonic_us >= reported.trusts_until_us && !self.state.lock().is_due
+        self.is_noted_as_gone() && now.monotonic_us >= self.reported().trusts_until_us
     }
 
     pub(crate) fn reported(&self) -> Reported {
@@ -218,6 +227,8 @@ impl Live {
             state.leased_at_round = round;
         }
         state.leased_until_us = made.monotonic_us.saturating_add(microseconds(lease));
+        // Had it left since the row was made, it would be due again.
+        state.is_noted = !state.is_due;
         drop(state);
         self.renewed.notify_one();
     }
@@ -302,6 +313,8 @@ mod tests {
             "its last answer, then stale_max"
         );
         assert_eq!(until(live.row("c", at(200), LEASE)), 140, "also when that is long ago");
+        assert!(!live.is_over(at(140).0), "the store was not told that it is gone");
+        live.written(at(200).0, 7, LEASE, at(201).0);
         assert!(!live.is_over(at(139).0) && live.is_over(at(140).0));
     }
 

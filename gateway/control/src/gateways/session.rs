@@ -130,13 +130,16 @@ impl Session<'_> {
                 still_good(&self.api, &self.caller).await?;
                 self.resets = resets;
             }
+            // What concerns others only is told where an answer needs it.
+            let is_needed = !self.pings.is_empty() && !self.cursor.covers(round.head);
             match self.subscription.due(self.cursor) {
-                Due::Line(line) if line.has_changes || !self.pings.is_empty() => self.send_run(line).await?,
-                // What concerns others only is told with the next answer.
+                Due::Line(line) if line.has_changes || is_needed => self.send_run(line).await?,
                 Due::Line(_) | Due::Nothing => return self.answer(round).await,
                 Due::NotHeld => self.replay().await?,
                 Due::Elsewhere => self.reset().await?,
             }
+            // Not only at the end: changes may come faster than they are told.
+            self.answer(round).await?;
         }
     }
 
