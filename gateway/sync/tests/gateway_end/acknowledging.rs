@@ -105,7 +105,7 @@ async fn nothing_is_acknowledged_or_taken_for_fresh_while_it_is_being_written() 
     watch.reset(at(10)).await;
     watch.until_acknowledged(at(10)).await;
     gateway.take_heard();
-    let turn = gateway.disk.blocks.lock();
+    gateway.disk.stick(true);
     watch.say(changes(10, 11, &[(11, Touches::App(AppId(3)))])).await;
     while gateway.heard.lock().iter().all(|line| line != "second: 11") {
         tokio::task::yield_now().await;
@@ -118,7 +118,7 @@ async fn nothing_is_acknowledged_or_taken_for_fresh_while_it_is_being_written() 
     }
     assert_eq!(gateway.handle.applied(), Some(at(10)));
     assert!(gateway.staleness().unwrap() >= Duration::from_millis(500));
-    drop(turn);
+    gateway.disk.stick(false);
     watch.until_acknowledged(at(11)).await;
 }
 

@@ -280,6 +280,14 @@ impl Watch {
         tokio::time::timeout(patience, self.ping()).await.ok()
     }
 
+    /// The next ping; `None` when the gateway has hung up.
+    pub(crate) async fn ping_or_end(&mut self) -> Option<Ping> {
+        match self.next().await? {
+            FromGateway::Ping(ping) => Some(ping),
+            FromGateway::Hello(hello) => panic!("a second hello: {hello:?}"),
+        }
+    }
+
     /// Waits until the gateway hangs up; pings are not answered.
     pub(crate) async fn hung_up(mut self) {
         while self.next().await.is_some() {}

@@ -1,7 +1,7 @@
 //! A gateway's follower, with sinks and a journal that write down what they hear, in the order in which they hear it.
 
 use crate::control_end::{TOKEN, soon};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use portcullis_sync::follower::{Follower, FollowerHandle, FollowerParts, FollowerStatus, Identity, OnWelcome};
 use portcullis_sync::message::Changes;
 use portcullis_sync::{Journal, Link};
@@ -59,7 +59,8 @@ impl Setup {
         let disk = Arc::new(Disk {
             heard: Arc::clone(&heard),
             is_broken: AtomicBool::new(false),
-            blocks: Mutex::new(()),
+            is_stuck: Mutex::new(false),
+            moved: Condvar::new(),
         });
         let mut sinks: Vec<Arc<dyn ChangeSink>> = vec![
             Arc::new(Sink("first", Arc::clone(&heard))),
@@ -121,6 +122,13 @@ impl Gateway {
     }
 }
 
+impl Drop for Gateway {
+    /// A test that failed while the disk was stuck must end all the same.
+    fn drop(&mut self) {
+        self.disk.stick(false);
+    }
+}
+
 struct Sink(&'static str, Heard);
 
 impl ChangeSink for Sink {
@@ -137,13 +145,19 @@ impl ChangeSink for Sink {
 pub(crate) struct Disk {
     heard: Heard,
     pub(crate) is_broken: AtomicBool,
-    /// Whoever holds it keeps the disk from coming back.
-    pub(crate) blocks: Mutex<()>,
+    is_stuck: Mutex<bool>,
+    moved: Condvar,
 }
 
 impl Disk {
+    /// Whether the disk comes back from now on, when it is written to.
+    pub(crate) fn stick(&self, is_stuck: bool) {
+        *self.is_stuck.lock() = is_stuck;
+        self.moved.notify_all();
+    }
+
     fn write(&self, line: String) -> io::Result<()> {
-        let _turn = self.blocks.lock();
+        self.moved.wait_while(&mut self.is_stuck.lock(), |is_stuck| *is_stuck);
         if self.is_broken.load(Ordering::SeqCst) {
             return Err(io::Error::other("no space left"));
         }

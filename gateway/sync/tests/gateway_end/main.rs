@@ -2,6 +2,8 @@
 //!
 //! One file per promise. No test sleeps to wait for something: each waits for what must come, and fails when it does not.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod acknowledging;
 mod calls;
 mod control_end;
@@ -9,6 +11,7 @@ mod faults;
 mod gateway;
 mod logging;
 mod preloading;
+mod random_faults;
 mod reconnecting;
 mod staleness;
 mod tls;
