@@ -1,13 +1,12 @@
 //! Requests to the gateways, and what the gateways say of themselves, all written down.
 //!
-//! Each asker keeps a connection alive, as a caller of an API would. One request that takes long is left to itself, and the asker goes
-//! on beside it: a gateway that stands still must be asked meanwhile.
+//! Connections are kept alive, as callers of an API do. A request that takes long is left to itself, and the asker goes on beside it over
+//! another connection: a gateway that stands still must be asked meanwhile.
 
 use super::book::Book;
 use super::dice::Dice;
 use super::history::{Answer, Event, GatewayNo, KeyNo, Recorder};
 use super::places::{Place, Places};
-use crate::support;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -18,7 +17,7 @@ const PATIENT_FOR: Duration = Duration::from_millis(150);
 /// Between two reports of a gateway.
 const REPORT_EVERY: Duration = Duration::from_millis(25);
 
-/// Who asks the gateways. Copies share everything but the connections.
+/// Who asks the gateways. Copies share everything.
 #[derive(Clone)]
 pub struct Asker {
     places: Arc<Places>,
@@ -28,18 +27,18 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// An asker with connections of its own.
-    pub fn new(places: Arc<Places>, book: Arc<Book>, recorder: Arc<Recorder>) -> Asker {
+    /// An asker that takes connections from `client`.
+    pub fn new(client: reqwest::Client, places: Arc<Places>, book: Arc<Book>, recorder: Arc<Recorder>) -> Asker {
         Asker {
             places,
             book,
             recorder,
-            client: support::client(),
+            client,
         }
     }
 
     /// Asks one gateway for keys that the dice choose, until `stop`. `pause_ms` is the longest time between two requests.
-    pub async fn ask_on(mut self, gateway: usize, dice: Dice, pause_ms: u64, stop: CancellationToken) {
+    pub async fn ask_on(self, gateway: usize, dice: Dice, pause_ms: u64, stop: CancellationToken) {
         let mut left = JoinSet::new();
         while !stop.is_cancelled() {
             if let (Some(place), Some(key)) = (self.places.gateway(gateway), self.book.draw(&dice)) {
@@ -47,7 +46,6 @@ impl Asker {
                 let mut request = tokio::spawn(async move { asker.ask(gateway, place, key, false).await });
                 if tokio::time::timeout(PATIENT_FOR, &mut request).await.is_err() {
                     left.spawn(request);
-                    self.client = support::client();
                 }
             }
             tokio::time::sleep(dice.millis(0..pause_ms)).await;

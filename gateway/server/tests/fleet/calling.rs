@@ -8,7 +8,6 @@ use super::dice::Dice;
 use super::history::{Act, AppNo, Event, KeyNo, Outcome, Recorder};
 use super::places::Places;
 use super::setup::{APPS_MAX, slug};
-use crate::support;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +23,16 @@ struct Told {
     revision: u64,
 }
 
+/// What came of one try.
+enum Try {
+    /// Nobody was there to take it.
+    NotSent,
+    /// It was sent, and no whole answer came.
+    NoAnswer,
+    /// It was answered.
+    Told(Told),
+}
+
 /// A caller of the control APIs. Copies share the client and the gate.
 #[derive(Clone)]
 pub struct Caller {
@@ -37,9 +46,9 @@ pub struct Caller {
 
 impl Caller {
     /// A caller of whatever control API is up.
-    pub fn new(places: Arc<Places>, book: Arc<Book>, recorder: Arc<Recorder>) -> Caller {
+    pub fn new(client: reqwest::Client, places: Arc<Places>, book: Arc<Book>, recorder: Arc<Recorder>) -> Caller {
         Caller {
-            client: support::client(),
+            client,
             places,
             book,
             recorder,
@@ -54,8 +63,8 @@ impl Caller {
         let body = json!({"app_slug": slug(app.0), "name": slug(app.0), "key_prefix": "sk"});
         loop {
             match self.post("POST", "/api-auth/apps", body.clone()).await {
-                Some(Told { status: 201 | 409, .. }) => return app,
-                Some(Told { status, body, .. }) if status < 500 => panic!("an app is not made: {status} {body}"),
+                Try::Told(Told { status: 201 | 409, .. }) => return app,
+                Try::Told(Told { status, body, .. }) if status < 500 => panic!("an app is not made: {status} {body}"),
                 _ => pause().await,
             }
         }
@@ -68,7 +77,7 @@ impl Caller {
             let gate = self.gate.read().await;
             let start = self.recorder.now();
             match self.post("POST", &path, json!({"name": "fleet"})).await {
-                Some(Told {
+                Try::Told(Told {
                     status: 201,
                     body,
                     revision,
@@ -81,8 +90,8 @@ impl Caller {
                     );
                     return Some(key);
                 }
-                Some(Told { status: 404, .. }) => return None,
-                Some(Told { status, body, .. }) if status < 500 => panic!("a key is not made: {status} {body}"),
+                Try::Told(Told { status: 404, .. }) => return None,
+                Try::Told(Told { status, body, .. }) if status < 500 => panic!("a key is not made: {status} {body}"),
                 _ => {}
             }
             drop(gate);
@@ -176,7 +185,7 @@ impl Caller {
             let gate = self.gate.read().await;
             let start = self.recorder.now();
             match self.post(method, &path, body.clone()).await {
-                Some(told) if (200..300).contains(&told.status) => {
+                Try::Told(told) if (200..300).contains(&told.status) => {
                     let outcome = Outcome::Done {
                         revision: told.revision,
                         fleet,
@@ -184,17 +193,18 @@ impl Caller {
                     self.note(start, act(Some(&told)), outcome);
                     return;
                 }
-                Some(Told { status: 404 | 409, .. }) if perhaps_done => {
+                Try::Told(Told { status: 404 | 409, .. }) if perhaps_done => {
                     self.note(start, act(None), Outcome::Already);
                     return;
                 }
-                Some(told) if told.status < 500 => {
+                Try::Told(told) if told.status < 500 => {
                     self.recorder
                         .fault(format!("{method} {path} was answered {} {}", told.status, told.body));
                     self.note(start, act(None), Outcome::NotDone);
                     return;
                 }
-                _ => {
+                Try::NotSent => {}
+                Try::NoAnswer | Try::Told(_) => {
                     self.note(start, act(None), Outcome::Unknown);
                     perhaps_done = true;
                 }
@@ -204,11 +214,13 @@ impl Caller {
         }
     }
 
-    /// One try. `None`: no answer.
-    async fn post(&self, method: &str, path: &str, body: Value) -> Option<Told> {
+    /// One try.
+    async fn post(&self, method: &str, path: &str, body: Value) -> Try {
         let doors = self.places.controls();
         let start = self.recorder.now();
-        let door = doors.get(usize::try_from(start).unwrap_or(0) % doors.len().max(1))?;
+        let Some(door) = doors.get(usize::try_from(start).unwrap_or(0) % doors.len().max(1)) else {
+            return Try::NotSent;
+        };
         let mut request = self
             .client
             .request(method.parse().expect("a method"), format!("http://{door}{path}"))
@@ -216,23 +228,11 @@ impl Caller {
         if !body.is_null() {
             request = request.json(&body);
         }
-        let answer = request.send().await.ok()?;
-        let status = answer.status().as_u16();
-        let header = answer.headers().get("portcullis-revision");
-        let in_header = header.and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = answer.text().await.ok()?;
-        let body: Value = if text.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_str(&text).ok()?
-        };
-        let revision = &body["revision"];
-        let in_body = revision.as_u64().or_else(|| revision.as_str()?.parse().ok());
-        Some(Told {
-            status,
-            revision: in_body.or(in_header).unwrap_or(0),
-            body,
-        })
+        match request.send().await {
+            Ok(answer) => read(answer).await.map_or(Try::NoAnswer, Try::Told),
+            Err(error) if error.is_connect() => Try::NotSent,
+            Err(_) => Try::NoAnswer,
+        }
     }
 
     fn enter(&self, body: &Value, app: AppNo) -> KeyNo {
@@ -249,6 +249,26 @@ impl Caller {
         let span = self.recorder.since(start);
         self.recorder.note(Event::Call { span, act, outcome });
     }
+}
+
+/// An answer, if all of it comes.
+async fn read(answer: reqwest::Response) -> Option<Told> {
+    let status = answer.status().as_u16();
+    let header = answer.headers().get("portcullis-revision");
+    let in_header = header.and_then(|value| value.to_str().ok()?.parse().ok());
+    let text = answer.text().await.ok()?;
+    let body: Value = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).ok()?
+    };
+    let revision = &body["revision"];
+    let in_body = revision.as_u64().or_else(|| revision.as_str()?.parse().ok());
+    Some(Told {
+        status,
+        revision: in_body.or(in_header).unwrap_or(0),
+        body,
+    })
 }
 
 async fn pause() {

@@ -182,6 +182,8 @@ impl Event {
 pub struct Recorder {
     clock: Clock,
     events: Mutex<Vec<Event>>,
+    /// Requests and done calls among them.
+    counts: Mutex<(usize, usize)>,
 }
 
 impl Recorder {
@@ -190,6 +192,7 @@ impl Recorder {
         Recorder {
             clock: Clock::system(),
             events: Mutex::new(Vec::new()),
+            counts: Mutex::new((0, 0)),
         }
     }
 
@@ -205,6 +208,12 @@ impl Recorder {
 
     /// Writes an event down.
     pub fn note(&self, event: Event) {
+        {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.0 += usize::from(matches!(event, Event::Request { .. }));
+            let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. });
+            counts.1 += usize::from(matches!(&event, Event::Call { outcome, .. } if is_done(outcome)));
+        }
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
@@ -212,6 +221,12 @@ impl Recorder {
     pub fn fault(&self, what: impl Into<String>) {
         let what = what.into();
         self.note(Event::Fault { at: self.now(), what });
+    }
+
+    /// How many requests, and how many calls that were done, have been written down.
+    pub fn counts(&self) -> (usize, usize) {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts
     }
 
     /// All events, by when they began.

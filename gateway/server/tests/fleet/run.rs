@@ -25,6 +25,10 @@ const FIRST_KEYS: usize = 6;
 /// Keys asked for at the end.
 const LAST_KEYS: usize = 60;
 
+/// Requests and calls that a run has at least.
+const ENOUGH_REQUESTS: usize = 600;
+const ENOUGH_CALLS: usize = 50;
+
 /// A run under way.
 pub struct Run {
     /// The fleet.
@@ -70,8 +74,15 @@ impl Run {
         let cluster = Cluster::start(setup, Arc::clone(&recorder), &dice).await;
         let book = Arc::new(Book::default());
         let places = Arc::clone(&cluster.places);
-        let caller = Caller::new(Arc::clone(&places), Arc::clone(&book), Arc::clone(&recorder));
-        let asker = Asker::new(places, Arc::clone(&book), Arc::clone(&recorder));
+        // Making one takes longer than a request.
+        let client = support::client();
+        let caller = Caller::new(
+            client.clone(),
+            Arc::clone(&places),
+            Arc::clone(&book),
+            Arc::clone(&recorder),
+        );
+        let asker = Asker::new(client, places, Arc::clone(&book), Arc::clone(&recorder));
         let mut run = Run {
             cluster,
             dice,
@@ -110,22 +121,13 @@ impl Run {
         let pause_ms = 3 * u64::try_from(gateways).expect("a few");
         for gateway in 0..gateways {
             for _ in 0..2 {
-                let asker = self.another_asker();
+                let asker = self.asker.clone();
                 self.askers
                     .spawn(asker.ask_on(gateway, self.dice.fork(), pause_ms, self.asking.clone()));
             }
-            let asker = self.another_asker();
+            let asker = self.asker.clone();
             self.askers.spawn(asker.report_on(gateway, self.asking.clone()));
         }
-    }
-
-    /// An asker with connections of its own.
-    pub fn another_asker(&self) -> Asker {
-        Asker::new(
-            Arc::clone(&self.cluster.places),
-            Arc::clone(&self.book),
-            Arc::clone(&self.recorder),
-        )
     }
 
     /// Lets the workload go on for a while.
@@ -137,6 +139,15 @@ impl Run {
     pub async fn outlast_trust(&self) {
         self.go_on(self.cluster.setup.stale_max + self.dice.millis(300..900))
             .await;
+    }
+
+    /// Lets the workload go on until there is enough to judge, on a busy machine as well.
+    pub async fn until_enough(&self) {
+        let enough = support::eventually("there is enough to judge", async || {
+            let (requests, calls) = self.recorder.counts();
+            (requests >= ENOUGH_REQUESTS && calls >= ENOUGH_CALLS).then_some(())
+        });
+        enough.await;
     }
 
     /// Says in the history what the scenario does.
@@ -184,9 +195,11 @@ impl Run {
         }
     }
 
-    /// Mends everything, waits until all have caught up, asks all for all, and judges the whole history.
+    /// Mends everything, waits until all have caught up, asks all for all, and judges the whole history, in which there must have been
+    /// something to judge.
     pub async fn finish(mut self) -> Judged {
         self.cluster.heal().await;
+        self.until_enough().await;
         self.calling.cancel();
         let callers = std::mem::take(&mut self.callers);
         if tokio::time::timeout(support::PATIENCE, callers.join_all())
@@ -214,6 +227,11 @@ impl Run {
                 &history,
             );
         }
+        assert!(judged.admitted > 50, "{}: {judged:?}", self.name);
+        assert!(judged.refused_ended > 20, "{}: {judged:?}", self.name);
+        assert!(judged.forbidden > 10, "{}: {judged:?}", self.name);
+        assert!(judged.protected > 10, "{}: {judged:?}", self.name);
+        assert!(judged.last > 20, "{}: {judged:?}", self.name);
         judged
     }
 
