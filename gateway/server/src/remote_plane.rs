@@ -37,11 +37,10 @@ pub(crate) struct Followed {
 }
 
 impl RemotePlane {
-    /// Reads the token, and what was kept on disk. Asks nobody.
-    pub(crate) async fn prepare(settings: &Settings, clock: &Clock) -> anyhow::Result<RemotePlane> {
+    /// Reads what was kept on disk. Asks nobody.
+    pub(crate) async fn prepare(settings: &Settings, token: &str, clock: &Clock) -> anyhow::Result<RemotePlane> {
         let gateway = &settings.gateway;
-        let token = token(settings).await?;
-        let link = Link::new(&gateway.control_url, &token)
+        let link = Link::new(&gateway.control_url, token)
             .map_err(|error| BadSetup(format!("gateway.control_url, gateway.control_token: {error}")))?;
         let link = Arc::new(link);
         let remote = RemoteSource::new(
@@ -63,7 +62,7 @@ impl RemotePlane {
         let place = SnapshotSettings {
             path: path.clone(),
             keys_max: settings.cache.keys_max,
-            scope: Scope::of_token(&token),
+            scope: Scope::of_token(token),
         };
         let (snapshot, kept) = open_snapshot(place, clock.clone()).await?;
         if let Some(kept) = &kept {
@@ -220,7 +219,7 @@ impl Following for FromElsewhere {
 }
 
 /// The gateway token, out of the settings or a file of its own.
-async fn token(settings: &Settings) -> anyhow::Result<String> {
+pub(crate) async fn token(settings: &Settings) -> anyhow::Result<String> {
     let gateway = &settings.gateway;
     if let Some(token) = &gateway.control_token {
         return Ok(token.0.clone());

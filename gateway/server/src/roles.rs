@@ -6,7 +6,7 @@
 use crate::admin::{self, Admin};
 use crate::control_plane::{ControlPlane, OwnLog};
 use crate::key_usage;
-use crate::remote_plane::{Followed, RemotePlane};
+use crate::remote_plane::{self, Followed, RemotePlane};
 use crate::saved_limits;
 use crate::shutdown::Shutdown;
 use crate::wiring::{self, Ground};
@@ -132,12 +132,13 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
 
 /// The gateway alone, following a control API elsewhere.
 pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
+    let token = remote_plane::token(&settings).await?;
     let doors = Doors::open(&settings).await?;
     let shutdown = Shutdown::on_signals()?;
     let admin = start_admin(doors.admin, &shutdown)?;
     let clock = Clock::system();
     let (limiter, counters_file) = saved_limits::open(&settings.limits, &clock).await?;
-    let plane = RemotePlane::prepare(&settings, &clock).await?;
+    let plane = RemotePlane::prepare(&settings, &token, &clock).await?;
     let ground = Ground {
         clock,
         limiter,

@@ -219,7 +219,12 @@ async fn what_goes_wrong_is_said_in_words() {
     // A key typed as an argument is refused and not repeated.
     let said = terminal.fails(2, &["verify", "sk_live_secret"]);
     assert!(!said.contains("sk_live_secret"), "{said}");
-    assert!(terminal.fails(2, &["gateway"]).contains("serve"));
+    check(
+        &terminal,
+        2,
+        &["gateway"],
+        &["control_token", "tokens create --kind gateway"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

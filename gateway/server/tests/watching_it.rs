@@ -147,7 +147,20 @@ async fn a_full_table_of_counters_is_seen_coming_and_told() {
 async fn health_and_readiness_tell_the_truth() {
     let server = Server::start("").await;
     assert_eq!(page(&server, "/healthz").await, (200, "ok\n".into()));
-    assert_eq!(page(&server, "/readyz").await, (200, "ready\n".into()));
+    let (status, ready) = page(&server, "/readyz").await;
+    let lines: Vec<&str> = ready.lines().collect();
+    assert_eq!((status, lines[0]), (200, "ready"), "{ready}");
+    assert!(lines[1].starts_with("up to date 0."), "{ready}");
+    assert!(lines[2].starts_with("applied revision 2 of history "), "{ready}");
+    let (_, metrics) = page(&server, "/metrics").await;
+    for sample in [
+        "portcullis_sync_applied_revision 2",
+        "portcullis_sync_following 1",
+        "portcullis_sync_refusing 0",
+        "portcullis_sync_staleness_seconds 0.",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(sample)), "{sample}");
+    }
     assert_eq!(page(&server, "/nothing").await.0, 404);
 }
 
