@@ -5,7 +5,9 @@
 
 use portcullis_store::{Changes, Store};
 use portcullis_verify::{Clock, Version};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -107,6 +109,44 @@ async fn a_process_that_is_gone_at_once_keeps_its_history() {
     }
     let (begun, last) = start(&path).await;
     assert_eq!((begun, last.epoch), (None, head.epoch));
+}
+
+/// Set for the process that is going to be killed: where it writes.
+const WRITER: &str = "PORTCULLIS_TEST_WRITES_TO";
+
+/// At any moment of a commit, by a signal that nothing can answer.
+#[tokio::test]
+async fn a_process_that_is_killed_keeps_its_history() {
+    if let Some(path) = std::env::var_os(WRITER) {
+        let store = open(Path::new(&path)).await;
+        store.settle_history().await.unwrap();
+        loop {
+            println!("wrote {}", write(&store, 1).await.revision);
+        }
+    }
+    let place = Place::new();
+    let path = place.file("store.db");
+    let mut head = settled(&path).await;
+    for writes in [1, 2, 5, 11, 40] {
+        let mut writer = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process_that_is_killed_keeps_its_history", "--nocapture"])
+            .env(WRITER, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answered: Vec<u64> = BufReader::new(writer.stdout.take().unwrap())
+            .lines()
+            .filter_map(|line| line.unwrap().split_once("wrote ")?.1.parse().ok())
+            .take(writes)
+            .collect();
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        assert_eq!(answered.len(), writes, "the writer ended by itself");
+        let (begun, next) = start(&path).await;
+        assert_eq!((begun, next.epoch), (None, head.epoch));
+        assert!(next.revision >= *answered.last().unwrap());
+        head = next;
+    }
 }
 
 #[tokio::test]
