@@ -20,6 +20,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod openapi;
+mod postgres;
 mod published_clients;
 mod schemes;
 mod secrets;

@@ -17,6 +17,7 @@ use portcullis_verify::{
     Moment, PresentedKey, Rule, RuleSet, RuleState, StoredKey, Unit, Verifier, VerifierParts,
 };
 use serde_json::Value;
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +68,8 @@ pub(crate) struct Server {
     client: Client<HttpConnector, Full<bytes::Bytes>>,
     /// Its own, if it can be killed.
     runtime: Option<tokio::runtime::Runtime>,
-    folder: Arc<tempfile::TempDir>,
+    /// Where the store is.
+    folder: Arc<dyn Any + Send + Sync>,
 }
 
 impl Drop for Server {
@@ -187,11 +189,16 @@ impl Server {
     pub(crate) async fn with(options: Options) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let store_url = format!("sqlite://{}/portcullis.db", folder.path().display());
+        Server::on(options, store_url, Arc::new(folder)).await
+    }
+
+    /// On a store of one's own, which is there for as long as `store` is kept.
+    pub(crate) async fn on(options: Options, store_url: String, store: Arc<dyn Any + Send + Sync>) -> Server {
         let (clock, manual) = Clock::manual(Moment {
             monotonic_us: 1_000_000_000,
             wall_us: START_US,
         });
-        Server::launch(options, Arc::new(folder), store_url, clock, Arc::new(manual)).await
+        Server::launch(options, store, store_url, clock, Arc::new(manual)).await
     }
 
     /// Another control process on the same store, by the same clock.
@@ -226,7 +233,7 @@ impl Server {
 
     async fn launch(
         options: Options,
-        folder: Arc<tempfile::TempDir>,
+        folder: Arc<dyn Any + Send + Sync>,
         store_url: String,
         clock: Clock,
         manual: Arc<ManualClock>,
