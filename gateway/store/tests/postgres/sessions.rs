@@ -65,7 +65,7 @@ async fn a_process_that_stands_still_stops_the_others_for_seconds_only() {
     let url = shared_server().create_database();
     let (store, deployment) = open(&url).await;
     let mut stopped = sqlx::PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("SET idle_in_transaction_session_timeout = '7s'; BEGIN; SELECT * FROM log_head FOR UPDATE")
+    sqlx::raw_sql("SET idle_in_transaction_session_timeout = '10s'; BEGIN; SELECT * FROM log_head FOR UPDATE")
         .execute(&mut stopped)
         .await
         .unwrap();
