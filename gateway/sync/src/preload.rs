@@ -11,6 +11,7 @@ mod loader;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod wanted;
 
 pub use progress::PreloadProgress;

@@ -5,20 +5,19 @@
 
 use super::Shared;
 use super::progress::PreloadProgress;
-use super::wanted::{Extent, Plan};
+use super::walk::{Failure, PATIENCE, PageKeys, Walk};
+use super::wanted::Extent;
 use crate::backoff::Backoff;
 use crate::key_reader::KeyReader;
 use crate::link::LinkError;
-use crate::message::{HashText, KeyPage, LOOK_UP_MAX, PAGE_MAX};
-use portcullis_verify::{Clock, KeyId, Version};
+use crate::message::{HashText, KeyPage, LOOK_UP_MAX};
+use portcullis_verify::{Clock, Version};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The longest pause before everything is read once more because the table could not be made whole, usually.
@@ -36,33 +35,13 @@ pub(super) struct Loader<R> {
     clock: Clock,
     backoff: Backoff,
     refill: Backoff,
-    /// Keys asked for at once: fewer when an answer was too long.
-    page_keys: u32,
+    page_keys: PageKeys,
     walk: Option<Walk>,
     /// A walk that filled the table has read up to here; the log has not been heard so far yet.
     filled: Option<(u64, Version)>,
     /// A walk that should have filled the table did not, in this generation and up to here; when to try again.
     again: Option<(u64, Version, Pin<Box<Sleep>>)>,
     logged: Option<String>,
-}
-
-/// A walk under way.
-struct Walk {
-    plan: Plan,
-    after: Option<KeyId>,
-    /// The newest version that was read.
-    read_at: Version,
-    keys: u64,
-    begun_us: u64,
-}
-
-/// What could not be read.
-enum Failure {
-    Link(LinkError),
-    /// The answer lacks what was heard already.
-    Outdated,
-    /// A page that leads nowhere.
-    Absurd,
 }
 
 impl<R: KeyReader> Loader<R> {
@@ -80,7 +59,7 @@ impl<R: KeyReader> Loader<R> {
             clock,
             backoff: Backoff::new(PAUSE_MAX),
             refill: Backoff::new(refill_pause_max),
-            page_keys: PAGE_MAX,
+            page_keys: PageKeys::default(),
             walk: None,
             filled: None,
             again: None,
@@ -178,62 +157,34 @@ impl<R: KeyReader> Loader<R> {
         } else {
             tracing::debug!(app = plan.app.map(|app| app.0), "changed keys are being read again");
         }
-        self.walk = Some(Walk {
-            plan,
-            after: None,
-            read_at: plan.floor,
-            keys: 0,
-            begun_us: self.clock.now().monotonic_us,
-        });
+        self.walk = Some(Walk::new(plan, self.clock.now().monotonic_us));
     }
 
-    /// Reads the next page of a walk. Answers whether the walk was of any use still.
+    /// Reads the next page of a walk, unless the walk is of no use any more.
     async fn go_on(&mut self, mut walk: Walk) -> Result<bool, Failure> {
+        let read = walk.next_page(&self.reader, &mut self.page_keys).await;
         if walk.plan.generation != self.shared.wanted.lock().generation() {
             return Ok(true);
         }
-        let question = self.reader.page(walk.after, walk.plan.app, self.page_keys, PATIENCE);
-        let page = match question.await {
-            Ok(page) if !page.as_of.covers(walk.plan.floor) => Err(Failure::Outdated),
-            Ok(page)
-                if page
-                    .next
-                    .is_some_and(|next| walk.after.is_some_and(|after| next <= after)) =>
-            {
-                Err(Failure::Absurd)
-            }
-            Ok(page) => Ok(page),
-            Err(LinkError::TooLong) if self.page_keys > 1 => {
-                self.page_keys /= 2;
-                self.walk = Some(walk);
-                return Ok(true);
-            }
-            Err(error) => Err(Failure::Link(error)),
-        };
-        let page = match page {
+        let page = match read {
             Ok(page) => page,
             Err(failure) => {
                 self.walk = Some(walk);
                 return Err(failure);
             }
         };
-        let next = page.next;
+        let has_more = walk.go_on(&page, &self.reader, self.page_keys);
         self.tell(&mut walk, page).await;
-        match next {
-            Some(next) => {
-                walk.after = Some(next);
-                self.walk = Some(walk);
-            }
-            None => self.ended(&walk),
+        if has_more {
+            self.walk = Some(walk);
+        } else {
+            self.ended(&walk);
         }
         Ok(true)
     }
 
     async fn tell(&self, walk: &mut Walk, page: KeyPage) {
         let KeyPage { as_of, keys, .. } = page;
-        if as_of.revision > walk.read_at.revision {
-            walk.read_at = as_of;
-        }
         let before = walk.keys;
         for (number, key) in keys.into_iter().enumerate() {
             self.shared.table.admit(key.hash.0, key.record, as_of);
@@ -318,11 +269,7 @@ impl<R: KeyReader> Loader<R> {
     /// Says once what is wrong, and again when it is something else.
     fn report(&mut self, failure: &Failure) {
         self.shared.progress.note(|progress| progress.failures += 1);
-        let cause = match failure {
-            Failure::Link(error) => error.to_string(),
-            Failure::Outdated => "the control API answers from before what it has already told".to_owned(),
-            Failure::Absurd => "the control API sends pages that lead nowhere".to_owned(),
-        };
+        let cause = failure.to_string();
         if self.logged.as_ref() != Some(&cause) {
             tracing::warn!(cause, "keys cannot be read; it is tried again");
             self.logged = Some(cause);
