@@ -3,24 +3,18 @@
 //! Knows nothing of gateways or of what an outcome means. Counts are no part of the change log: no decision rests on them.
 //! The control API records, shows and compacts.
 
-use crate::database::Connection;
-use crate::placeholders::{numbered, pieces};
+mod piece;
+
 use crate::sql::{Row, sql};
 use crate::{Store, StoreError, column};
 use jiff::{SignedDuration, Timestamp};
+use piece::Piece;
 use portcullis_record::usage::{USAGE_ROWS_MAX, UsageOutcome, UsageRow};
 use portcullis_verify::{DeploymentId, KeyId};
-use sqlx::AssertSqlSafe;
-use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 /// How long the id of a batch is remembered: nobody sends one again after so long.
 const BATCH_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Most requests that one row may tell of: far above what a minute can hold, and far below where sums overflow.
-const ROW_COUNT_MAX: u64 = 1 << 40;
-/// The longest name of a rule or a reason.
-const OUTCOME_BYTES_MAX: usize = 200;
-const MINUTE_US: i64 = 60_000_000;
 /// Rows of a batch that one transaction adds: a revocation waits for no more than that.
 const PIECE_ROWS: usize = 500;
 /// Rows that one transaction of a compaction deletes.
@@ -42,13 +36,6 @@ struct PieceName {
     sender: DeploymentId,
     batch_id: [u8; 16],
     number: i64,
-}
-
-/// What a piece of a batch adds up to, in the order in which rows are locked.
-#[derive(Default)]
-struct Folded {
-    counts: BTreeMap<(i64, i64, String), i64>,
-    last_used_us: BTreeMap<i64, i64>,
 }
 
 impl Store {
@@ -97,10 +84,10 @@ impl Store {
         let now = self.now()?;
         let mut pieces = rows
             .chunks(PIECE_ROWS)
-            .map(|piece| fold(piece, now))
+            .map(|piece| Piece::of(piece, now))
             .collect::<Result<Vec<_>, _>>()?;
         if pieces.is_empty() {
-            pieces.push(Folded::default());
+            pieces.push(Piece::default());
         }
         let mut is_new = false;
         for (number, piece) in (0_i64..).zip(pieces) {
@@ -117,7 +104,7 @@ impl Store {
     async fn add_piece(
         &self,
         name: &PieceName,
-        mut piece: Folded,
+        piece: Piece,
         of: Option<DeploymentId>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -135,11 +122,7 @@ impl Store {
         if inserted == 0 {
             return Ok(false);
         }
-        let own = own_keys(&mut transaction, of, piece.last_used_us.keys().copied()).await?;
-        piece.counts.retain(|(key_id, _, _), _| own.contains(key_id));
-        piece.last_used_us.retain(|key_id, _| own.contains(key_id));
-        add_counts(&mut transaction, &piece.counts).await?;
-        raise_last_used(&mut transaction, &piece.last_used_us).await?;
+        piece.add(&mut transaction, of).await?;
         transaction.commit_aside().await?;
         Ok(true)
     }
@@ -211,112 +194,10 @@ impl Store {
     }
 }
 
-/// Adds up what a piece says twice, and refuses what cannot be.
-fn fold(rows: &[UsageRow], now: Timestamp) -> Result<Folded, StoreError> {
-    let now_us = now.as_microsecond();
-    let mut folded = Folded::default();
-    for row in rows {
-        let count = i64::try_from(row.count.min(ROW_COUNT_MAX + 1)).map_err(StoreError::unavailable)?;
-        if row.count == 0 || row.count > ROW_COUNT_MAX {
-            return Err(StoreError::invalid(format!(
-                "rows: no minute has {} requests",
-                row.count
-            )));
-        }
-        let minute = row.minute.clamp(0, now_us / MINUTE_US);
-        *folded
-            .counts
-            .entry((row.key_id.0, minute, outcome_text(&row.outcome)?))
-            .or_default() += count;
-        let last = folded.last_used_us.entry(row.key_id.0).or_insert(i64::MIN);
-        *last = (*last).max(row.last_at_us.clamp(0, now_us));
-    }
-    Ok(folded)
-}
-
-/// Those of `ids` that are keys of the deployment, or of any.
-async fn own_keys(
-    connection: &mut Connection,
-    of: Option<DeploymentId>,
-    ids: impl Iterator<Item = i64>,
-) -> Result<HashSet<i64>, StoreError> {
-    let ids: Vec<i64> = ids.collect();
-    let mut own = HashSet::with_capacity(ids.len());
-    for piece in pieces(&ids) {
-        let list = numbered(2, "?", piece.len());
-        let text = format!("SELECT id FROM keys WHERE deployment_id = COALESCE($1, deployment_id) AND id IN ({list})");
-        let mut statement = sql(AssertSqlSafe(text)).bind(of.map(|of| of.0));
-        for id in piece {
-            statement = statement.bind(*id);
-        }
-        for row in statement.fetch_all(connection).await? {
-            own.insert(row.try_get("id")?);
-        }
-    }
-    Ok(own)
-}
-
-async fn add_counts(connection: &mut Connection, counts: &BTreeMap<(i64, i64, String), i64>) -> Result<(), StoreError> {
-    let rows: Vec<_> = counts.iter().collect();
-    for piece in pieces(&rows) {
-        let list = numbered(1, "(?, ?, ?, ?)", piece.len());
-        let mut statement = sql(AssertSqlSafe(format!(
-            "INSERT INTO key_usage (key_id, minute, outcome, count) VALUES {list}
-             ON CONFLICT (key_id, minute, outcome) DO UPDATE SET count = key_usage.count + excluded.count"
-        )));
-        for ((key_id, minute, outcome), count) in piece {
-            statement = statement.bind(*key_id).bind(*minute).bind(outcome).bind(**count);
-        }
-        statement.execute(connection).await?;
-    }
-    Ok(())
-}
-
-/// Sets when keys were last used, where that is later than what is known.
-async fn raise_last_used(connection: &mut Connection, last_used_us: &BTreeMap<i64, i64>) -> Result<(), StoreError> {
-    let rows: Vec<_> = last_used_us.iter().collect();
-    for piece in pieces(&rows) {
-        let list = numbered(1, "(?, ?)", piece.len());
-        let mut statement = sql(AssertSqlSafe(format!(
-            "WITH used (id, at_us) AS (VALUES {list})
-             UPDATE keys SET last_used_at_us = used.at_us FROM used
-             WHERE keys.id = used.id AND (keys.last_used_at_us IS NULL OR keys.last_used_at_us < used.at_us)"
-        )));
-        for (key_id, at_us) in piece {
-            statement = statement.bind(**key_id).bind(**at_us);
-        }
-        statement.execute(connection).await?;
-    }
-    Ok(())
-}
-
-/// `allowed`, `rate_limited:` and the rule, `denied:` and the reason.
-fn outcome_text(outcome: &UsageOutcome) -> Result<String, StoreError> {
-    let text = match outcome {
-        UsageOutcome::Allowed => "allowed".to_owned(),
-        UsageOutcome::RateLimited(rule) => format!("rate_limited:{rule}"),
-        UsageOutcome::Denied(reason) => format!("denied:{reason}"),
-    };
-    // PostgreSQL stores no NUL.
-    if text.len() > OUTCOME_BYTES_MAX || text.contains('\0') {
-        return Err(StoreError::invalid(format!(
-            "rows: an outcome is at most {OUTCOME_BYTES_MAX} bytes of text"
-        )));
-    }
-    Ok(text)
-}
-
 fn key_usage(row: &Row) -> Result<KeyUsage, StoreError> {
-    let text: String = row.try_get("outcome")?;
-    let outcome = match text.split_once(':') {
-        None if text == "allowed" => UsageOutcome::Allowed,
-        Some(("rate_limited", rule)) => UsageOutcome::RateLimited(rule.to_owned()),
-        Some(("denied", reason)) => UsageOutcome::Denied(reason.to_owned()),
-        _ => return Err(StoreError::unavailable(format!("the outcome `{text}` is unknown"))),
-    };
     Ok(KeyUsage {
         minute: row.try_get("minute")?,
-        outcome,
+        outcome: piece::outcome(row.try_get("outcome")?)?,
         count: column::count(row.try_get("count")?)?,
     })
 }
