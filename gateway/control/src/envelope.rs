@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
     let patience = Patience::default();
     request.extensions_mut().insert(patience.clone());
     let is_gateways = request.uri().path().starts_with("/gateway/");
+    let is_http_1 = request.version() < Version::HTTP_2;
     let method = request.method().clone();
     let started_us = api.clock().now().monotonic_us;
 
@@ -94,7 +95,7 @@ pub(crate) async fn around(State(api): State<Api>, mut request: Request, next: N
     // Answers hold secrets and change under a cache's feet.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if response.status() == StatusCode::REQUEST_TIMEOUT {
+    if is_http_1 && response.status() == StatusCode::REQUEST_TIMEOUT {
         // The rest of the body may still come; it must not be read as the next request.
         response
             .headers_mut()

@@ -15,6 +15,7 @@ mod registry;
 mod ring;
 mod session;
 mod shown;
+mod subscription;
 mod watch;
 mod watcher;
 

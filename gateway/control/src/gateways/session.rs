@@ -7,10 +7,10 @@
 use crate::auth::GatewayCaller;
 use crate::gateways::fleet::Fleet;
 use crate::gateways::hello::check_version;
-use crate::gateways::hub::{Due, Line, Subscription, line};
 use crate::gateways::lines::Lines;
 use crate::gateways::live::Live;
 use crate::gateways::outlet::Outlet;
+use crate::gateways::subscription::{Due, Line, Subscription, line};
 use crate::gateways::watcher::{End, still_good};
 use crate::router::Api;
 use crate::tailer::Round;

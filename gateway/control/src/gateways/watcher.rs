@@ -4,12 +4,12 @@
 
 use crate::auth::GatewayCaller;
 use crate::gateways::hello::check;
-use crate::gateways::hub::line;
 use crate::gateways::lines::{Lines, NoLine};
 use crate::gateways::live::Live;
 use crate::gateways::outlet::{NotSent, Outlet};
 use crate::gateways::registry::wall;
 use crate::gateways::session::{Member, Session};
+use crate::gateways::subscription::line;
 use crate::router::Api;
 use portcullis_store::StoreError;
 use portcullis_store::entity::TokenKind;
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How long a gateway may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a gateway that knows more than this process may wait for the log to be read.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A watch that is being taken up.
 pub(crate) struct Watcher {
@@ -49,8 +51,8 @@ pub(super) enum End {
     TooMany,
     #[error("the control API is shutting down")]
     Draining,
-    #[error("the change log is no longer followed")]
-    TailerEnded,
+    #[error("the change log cannot be read")]
+    LogUnread,
     #[error("the store cannot be asked: {0}")]
     Store(#[from] StoreError),
 }
@@ -100,7 +102,7 @@ impl Watcher {
         check(&hello)?;
         let api = self.api.clone();
         let tailer = api.tailer();
-        tailer.synchronised().await.map_err(|_| End::TailerEnded)?;
+        tailer.synchronised().await.map_err(|_| End::LogUnread)?;
         let token = self.caller.token().clone();
         let subscription = tailer.hub().subscribe(token.deployment_id, token.id);
         let resets = tailer.hub().resets();
@@ -108,10 +110,10 @@ impl Watcher {
         still_good(&api, &self.caller).await?;
         if let Some(applied) = hello.applied
             && !tailer.hub().head().covers(applied)
-            && tailer.rounds().next().await.is_none()
         {
             // It may come from another control process, which has read farther in the log.
-            return Err(End::TailerEnded);
+            let round = tokio::time::timeout(ROUND_TIMEOUT, tailer.rounds().next()).await;
+            round.ok().flatten().ok_or(End::LogUnread)?;
         }
         let now = api.fleet().now();
         let live = Live::new(token.deployment_id, token.id, self.address, &hello, (now, wall(now)));
