@@ -32,13 +32,7 @@ impl ControlPlane {
                     without_password(&settings.control.store)
                 )
             })?;
-        if let Some(version) = store.settle_history().await? {
-            tracing::warn!(
-                epoch = version.epoch,
-                revision = version.revision,
-                "the store is new here, or a copy: its history gets a new name, and gateways read their keys again"
-            );
-        }
+        store.settle_history().await?;
         let bootstrap = portcullis_control::bootstrap(
             &store,
             from_environment("PORTCULLIS_BOOTSTRAP_TOKEN"),

@@ -16,7 +16,7 @@ use portcullis_sync::follower::{Follower, FollowerHandle, FollowerParts, Identit
 use portcullis_sync::message::Welcome;
 use portcullis_sync::snapshot::{Bound, Loaded, Measured, Remembering, Scope, Snapshot, SnapshotSettings, Usable};
 use portcullis_sync::{ControlUsageSink, Journal, KeyTable, Link, Preloader, RemoteSource, RemoteSourceSettings};
-use portcullis_verify::{ChangeSink, Clock, DeploymentId, KeyHash, KeyRecord, KeySource, Verifier, Version};
+use portcullis_verify::{ChangeSink, Clock, DeploymentId, KeySource, Version};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -93,10 +93,10 @@ impl RemotePlane {
         }
         let mut sinks = vec![Arc::clone(&engine.verifier) as Arc<dyn ChangeSink>];
         let preloader = gateway.preload.then(|| {
-            let table = Table(Arc::clone(&engine.verifier));
+            let table: Arc<dyn KeyTable> = Arc::clone(&engine.verifier) as _;
             Arc::new(Preloader::new(match &snapshot {
                 Some(snapshot) => Arc::new(Remembering::new(table, Arc::clone(snapshot))),
-                None => Arc::new(table),
+                None => table,
             }))
         });
         // After the verifier: what is read again is let in against what it has applied.
@@ -172,27 +172,6 @@ impl Followed {
         {
             tracing::error!(%error, "closing the snapshot broke");
         }
-    }
-}
-
-/// The verifier as the table of all keys.
-struct Table(Arc<Verifier>);
-
-impl KeyTable for Table {
-    fn admit(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {
-        self.0.admit_record(hash, record, as_of)
-    }
-
-    fn absent(&self, hash: &KeyHash, as_of: Version) {
-        self.0.note_absent(hash, as_of);
-    }
-
-    fn complete(&self, at: Version) -> bool {
-        self.0.table_complete(at)
-    }
-
-    fn incomplete(&self) {
-        self.0.table_incomplete();
     }
 }
 

@@ -4,6 +4,7 @@
 //! it, the verifier holds it.
 
 use portcullis_verify::{KeyHash, KeyRecord, Verifier, Version};
+use std::sync::Arc;
 
 /// Something that can hold every key.
 ///
@@ -40,5 +41,23 @@ impl KeyTable for Verifier {
 
     fn incomplete(&self) {
         self.table_incomplete();
+    }
+}
+
+impl<T: KeyTable + ?Sized> KeyTable for Arc<T> {
+    fn admit(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {
+        (**self).admit(hash, record, as_of)
+    }
+
+    fn absent(&self, hash: &KeyHash, as_of: Version) {
+        (**self).absent(hash, as_of);
+    }
+
+    fn complete(&self, at: Version) -> bool {
+        (**self).complete(at)
+    }
+
+    fn incomplete(&self) {
+        (**self).incomplete();
     }
 }

@@ -204,11 +204,14 @@ impl<'a> Session<'a> {
     }
 
     async fn reset(&mut self, to: Version) -> Result<(), SessionEnd> {
-        tracing::warn!(
-            applied = self.board.applied().map(|applied| applied.revision),
-            to = to.revision,
-            "what happened in between cannot be told; everything held is read again before it is used"
-        );
+        match self.board.applied() {
+            None => tracing::info!(to = to.revision, "changes are followed from here on"),
+            Some(applied) => tracing::warn!(
+                applied = applied.revision,
+                to = to.revision,
+                "what happened in between cannot be told; everything held is read again before it is used"
+            ),
+        }
         for sink in &self.parts.sinks {
             sink.distrust_all(to);
         }
