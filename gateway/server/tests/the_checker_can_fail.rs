@@ -1,5 +1,5 @@
-//! The promise that the checker of the fleet's histories is worth something: every rule passes a good history and fails a bad one,
-//! and a link does to bytes what it was told and nothing else.
+//! The promise that the checker of the fleet's histories is worth something: every rule passes a good history and fails a bad one, a
+//! real fleet that breaks a promise is found out, and a link does to bytes what it was told and nothing else.
 
 mod fleet;
 mod support;
@@ -8,6 +8,8 @@ use fleet::checker::{self, GatewayTerms, Judged, Rule, Terms};
 use fleet::dice::Dice;
 use fleet::fault_proxy::{Direction, Flow, Link};
 use fleet::history::{Act, Answer, AppNo, Event, GatewayNo, KeyNo, Outcome, Span, Us};
+use fleet::run::Run;
+use fleet::setup::{GatewaySetup, Setup};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -527,6 +529,40 @@ fn what_was_judged_is_counted() {
         last: 1,
     };
     assert_eq!(judged, expected);
+}
+
+/// The gateway goes on serving however stale it is, and is judged as one that must refuse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_breaks_its_promises_is_found_out() {
+    let serves_stale = GatewaySetup {
+        serves_stale: true,
+        ..GatewaySetup::default()
+    };
+    let mut run = Run::start("found-out", 31, Setup::with(vec![serves_stale])).await;
+    let mut terms = run.cluster.setup.terms();
+    terms.gateways[0].serves_stale = false;
+    // It gets to know keys, and then hears of nothing any more.
+    run.until_enough().await;
+    let app = run.caller.make_app().await;
+    let key = run.caller.make_key(app).await.expect("the app was just made");
+    run.until_available(0, key).await;
+    run.cluster.links[0].set_both(Flow::Lose);
+    run.caller.revoke(key, true).await;
+    let place = run.cluster.places.gateway(0).expect("it runs");
+    assert!(run.asker.ask(0, place, key, false).await.admitted());
+    run.outlast_trust().await;
+    let (found, _) = run.judge(&terms).await;
+    for rule in [Rule::EnforcedWithinStaleMax, Rule::FleetMeansAll] {
+        assert!(
+            found.iter().any(|violation| violation.rule == rule),
+            "{rule:?}: {found:#?}"
+        );
+    }
+    let others: Vec<_> = found
+        .iter()
+        .filter(|violation| ![Rule::EnforcedWithinStaleMax, Rule::FleetMeansAll].contains(&violation.rule))
+        .collect();
+    assert!(others.is_empty(), "{others:#?}");
 }
 
 #[test]

@@ -6,8 +6,10 @@ use super::dice::Dice;
 use super::history::{AppNo, KeyNo};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many of the keys that were ended last are asked for most.
-const RECENT: usize = 12;
+/// Of the keys that were ended, so many of the newest are asked for most, and so many more are asked for often: they may still be
+/// known to a gateway that has heard nothing since.
+const NEWEST: usize = 8;
+const RECENT: usize = 60;
 
 /// A key.
 #[derive(Debug, Clone)]
@@ -88,8 +90,11 @@ impl Book {
         if pages.keys.is_empty() {
             return None;
         }
-        if !pages.ended_last.is_empty() && dice.chance(40) {
-            return Some(*dice.pick(&pages.ended_last));
+        let ended = pages.ended_last.as_slice();
+        match dice.within(0..100) {
+            0..=24 if !ended.is_empty() => return Some(*dice.pick(&ended[ended.len().saturating_sub(NEWEST)..])),
+            25..=49 if !ended.is_empty() => return Some(*dice.pick(ended)),
+            _ => {}
         }
         if dice.chance(90) {
             // A few tries are enough to find one that lives where there are any.

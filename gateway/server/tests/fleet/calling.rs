@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 
 /// How many keys a lane keeps alive, about.
-const LIVE_KEYS: usize = 8;
+const LIVE_KEYS: usize = 30;
 
 /// What an answer says.
 struct Told {
@@ -149,15 +149,15 @@ impl Caller {
         let live = self.book.live(app);
         let fleet = dice.chance(15);
         match dice.within(0..100) {
-            0..=34 => self.make_key_or_app(lane).await,
-            35..=64 if live.len() > 2 => self.revoke(*dice.pick(&live), fleet).await,
-            65..=79 if live.len() > 2 => self.rotate(*dice.pick(&live), fleet).await,
-            80..=93 => {
+            0..=39 => self.make_key_or_app(lane).await,
+            40..=69 if live.len() > 2 => self.revoke(*dice.pick(&live), fleet).await,
+            70..=83 if live.len() > 2 => self.rotate(*dice.pick(&live), fleet).await,
+            84..=92 => {
                 self.switch(app, false, fleet).await;
                 tokio::time::sleep(dice.millis(0..150)).await;
                 self.switch(app, true, false).await;
             }
-            94..=95 => {
+            93..=94 => {
                 self.delete_app(app, fleet).await;
                 *lane = self.make_app().await;
             }

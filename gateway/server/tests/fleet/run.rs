@@ -5,7 +5,7 @@
 use super::asking::{Asker, Report};
 use super::book::Book;
 use super::calling::Caller;
-use super::checker::{self, Judged};
+use super::checker::{self, Judged, Terms, Violation};
 use super::cluster::Cluster;
 use super::dice::Dice;
 use super::history::{self, Answer, Event, KeyNo, Recorder};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Apps that are worked on at once, each by a caller of its own.
 const LANES: usize = 2;
 /// Keys that each lane begins with.
-const FIRST_KEYS: usize = 6;
+const FIRST_KEYS: usize = 16;
 /// Keys asked for at the end.
 const LAST_KEYS: usize = 60;
 
@@ -137,7 +137,7 @@ impl Run {
 
     /// Lets the workload go on for longer than any gateway may trust what it knows.
     pub async fn outlast_trust(&self) {
-        self.go_on(self.cluster.setup.stale_max + self.dice.millis(300..900))
+        self.go_on(self.cluster.setup.stale_max + self.dice.millis(600..1_200))
             .await;
     }
 
@@ -195,9 +195,28 @@ impl Run {
         }
     }
 
-    /// Mends everything, waits until all have caught up, asks all for all, and judges the whole history, in which there must have been
-    /// something to judge.
+    /// Ends the run, and holds that no promise was broken and that there was something to judge.
     pub async fn finish(mut self) -> Judged {
+        let terms = self.cluster.setup.terms();
+        let (found, judged) = self.judge(&terms).await;
+        if !found.is_empty() {
+            let mut all = String::new();
+            for violation in found.iter().take(10) {
+                let _ = writeln!(all, "{violation}");
+            }
+            let how = format!("{} broken promises, the first of them:\n{all}", found.len());
+            self.fail(&how, &self.recorder.history());
+        }
+        assert!(judged.admitted > 50, "{}: {judged:?}", self.name);
+        assert!(judged.refused_ended > 20, "{}: {judged:?}", self.name);
+        assert!(judged.forbidden > 10, "{}: {judged:?}", self.name);
+        assert!(judged.protected > 10, "{}: {judged:?}", self.name);
+        assert!(judged.last > 20, "{}: {judged:?}", self.name);
+        judged
+    }
+
+    /// Mends everything, waits until all have caught up, asks all for all, and judges the whole history by `terms`.
+    pub async fn judge(&mut self, terms: &Terms) -> (Vec<Violation>, Judged) {
         self.cluster.heal().await;
         self.until_enough().await;
         self.calling.cancel();
@@ -215,24 +234,7 @@ impl Run {
         self.asking.cancel();
         std::mem::take(&mut self.askers).join_all().await;
         self.ask_last().await;
-        let history = self.recorder.history();
-        let (found, judged) = checker::check(&history, &self.cluster.setup.terms());
-        if !found.is_empty() {
-            let mut all = String::new();
-            for violation in found.iter().take(10) {
-                let _ = writeln!(all, "{violation}");
-            }
-            self.fail(
-                &format!("{} broken promises, the first of them:\n{all}", found.len()),
-                &history,
-            );
-        }
-        assert!(judged.admitted > 50, "{}: {judged:?}", self.name);
-        assert!(judged.refused_ended > 20, "{}: {judged:?}", self.name);
-        assert!(judged.forbidden > 10, "{}: {judged:?}", self.name);
-        assert!(judged.protected > 10, "{}: {judged:?}", self.name);
-        assert!(judged.last > 20, "{}: {judged:?}", self.name);
-        judged
+        checker::check(&self.recorder.history(), terms)
     }
 
     async fn ask_last(&self) {
@@ -271,7 +273,8 @@ impl Run {
         );
     }
 
-    fn write_down(&self, history: &[Event]) -> PathBuf {
+    /// Writes a history where a person can read it, and says where.
+    pub fn write_down(&self, history: &[Event]) -> PathBuf {
         let folder = support::root().join("target/fleet");
         std::fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join(format!("{}-{}.txt", self.name, self.seed));
