@@ -13,6 +13,7 @@ mod compaction;
 mod entry;
 mod fences;
 mod frame_file;
+mod inbox;
 mod keeper;
 mod loading;
 mod place;

@@ -34,10 +34,14 @@ enum Failed {
 impl Keeper {
     /// Writes a new base. What cannot be written is tried again when the journal is twice as long.
     pub(super) fn compact(&self) {
-        let outcome = self.try_to_compact();
-        let Err(failed) = outcome else { return };
-        // A new file that cannot be removed is replaced by the next one.
-        let _ = self.place.clean();
+        // One at a time: they would write to the same files.
+        let _turn = self.compacting.lock();
+        let Err(failed) = self.try_to_compact() else { return };
+        if !matches!(failed, Failed::Moot) {
+            // Under the lock under which others make theirs. What cannot be removed is replaced by the next one.
+            let _disk = self.disk.lock();
+            let _ = self.place.clean();
+        }
         match failed {
             Failed::Moot => {}
             Failed::Unfit(why) => self.lose(&why),
@@ -53,20 +57,24 @@ impl Keeper {
     fn try_to_compact(&self) -> Result<(), Failed> {
         let (mut survey, old_id) = self.survey()?;
         let id = random_id()?;
-        let (base, journal) = self.place.make()?;
+        let (base, journal) = {
+            let disk = self.disk.lock();
+            written(&disk, &old_id)?;
+            self.place.make()?
+        };
         let base_length = self.write_base(&mut survey, FrameFile::begin(base, Kind::Base, &id))?;
 
         let (mut copying, old) = survey.into_copying();
         let mut journal = FrameFile::begin(journal, Kind::Journal, &id);
         // Most of it before anybody has to wait.
-        let written = written(&self.disk.lock(), &old_id)?;
-        copying.copy(&old, written, &mut journal)?;
+        let length = written(&self.disk.lock(), &old_id)?;
+        copying.copy(&old, length, &mut journal)?;
         journal.sync()?;
 
         let mut disk = self.disk.lock();
         self.flush_locked(&mut disk);
-        let written = self::written(&disk, &old_id)?;
-        copying.copy(&old, written, &mut journal)?;
+        let length = written(&disk, &old_id)?;
+        copying.copy(&old, length, &mut journal)?;
         journal.sync()?;
         match self.place.replace() {
             Ok(()) => {

@@ -7,6 +7,7 @@ use super::boot::Boot;
 use super::chain::{Id, Kind};
 use super::entry::{self, FreshAt, Origin};
 use super::frame_file::FrameFile;
+use super::inbox::Inbox;
 use super::loading::{Found, Loaded, Rejected, SavedKeys, Usable, age_us};
 use super::place::Place;
 use super::unfit::Unfit;
@@ -40,6 +41,8 @@ pub(super) struct Keeper {
     scope: String,
     pub(super) keys_max: u64,
     journal_bytes_min: u64,
+    /// To be locked before the two below.
+    pub(super) compacting: Mutex<()>,
     /// To be locked before `inbox`.
     pub(super) disk: Mutex<Disk>,
     inbox: Mutex<Inbox>,
@@ -68,15 +71,6 @@ pub(super) struct Log {
     pub(super) id: Id,
     /// When the journal is longer, a new base is written.
     pub(super) journal_bytes_max: u64,
-}
-
-/// What waits to be written.
-#[derive(Debug, Default)]
-struct Inbox {
-    /// Kind, length, bytes; one entry after the other.
-    entries: Vec<u8>,
-    fresh: Option<FreshAt>,
-    is_stopping: bool,
 }
 
 impl Keeper {
@@ -132,6 +126,7 @@ impl Keeper {
             keys_max: settings.keys_max,
             journal_bytes_min,
             is_kept: AtomicBool::new(disk.log.is_some()),
+            compacting: Mutex::default(),
             disk: Mutex::new(disk),
             inbox: Mutex::default(),
             wake: Condvar::new(),
@@ -185,7 +180,7 @@ impl Keeper {
         };
         let mut inbox = self.inbox.lock();
         inbox.push(entry::PUT, &bytes);
-        let waiting = inbox.entries.len();
+        let waiting = inbox.bytes();
         drop(inbox);
         if waiting > WAITING_BYTES_MAX {
             self.flush();
@@ -245,7 +240,7 @@ impl Keeper {
 
     pub(super) fn note_fresh(&self, fresh: FreshAt) {
         if self.is_kept() {
-            self.inbox.lock().fresh = Some(fresh);
+            self.inbox.lock().note_fresh(fresh);
         }
     }
 
@@ -266,17 +261,12 @@ impl Keeper {
     /// Writes what waits, and then what `more` appends.
     fn append(&self, disk: &mut Disk, more: impl FnOnce(&mut FrameFile) -> io::Result<()>) -> io::Result<()> {
         let Some(log) = &mut disk.log else { return Ok(()) };
-        let (entries, fresh) = {
-            let mut inbox = self.inbox.lock();
-            (std::mem::take(&mut inbox.entries), inbox.fresh.take())
-        };
-        let mut rest = entries.as_slice();
-        while let Some((kind, bytes, after)) = next_entry(rest) {
+        let waiting = self.inbox.lock().take();
+        for (kind, bytes) in waiting.entries() {
             log.journal.append(kind, bytes)?;
-            rest = after;
         }
-        if let Some(fresh) = fresh {
-            log.journal.append(entry::FRESH, &entry::fresh_bytes(&fresh))?;
+        if let Some(fresh) = waiting.fresh() {
+            log.journal.append(entry::FRESH, &entry::fresh_bytes(fresh))?;
         }
         more(&mut log.journal)
     }
@@ -371,7 +361,7 @@ impl Keeper {
         loop {
             let is_stopping = {
                 let mut inbox = self.inbox.lock();
-                if !inbox.is_stopping && inbox.entries.len() <= WAITING_BYTES {
+                if !inbox.is_stopping && inbox.bytes() <= WAITING_BYTES {
                     self.wake.wait_for(&mut inbox, TICK);
                 }
                 inbox.is_stopping
@@ -402,27 +392,6 @@ impl Keeper {
         self.inbox.lock().is_stopping = true;
         self.wake.notify_one();
     }
-}
-
-impl Inbox {
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.fresh = None;
-    }
-
-    fn push(&mut self, kind: u8, bytes: &[u8]) {
-        let Ok(length) = u32::try_from(bytes.len()) else { return };
-        self.entries.push(kind);
-        self.entries.extend(length.to_le_bytes());
-        self.entries.extend(bytes);
-    }
-}
-
-fn next_entry(entries: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&kind, rest) = entries.split_first()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (bytes, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-    Some((kind, bytes, rest))
 }
 
 pub(super) fn random_id() -> io::Result<Id> {

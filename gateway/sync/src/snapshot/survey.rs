@@ -61,6 +61,8 @@ pub(super) struct Survey {
     pub(super) fences: Fences,
     /// Keys in both files, those included that count no more.
     pub(super) keys: u64,
+    /// False: a reset that the journal tells of ended the history that the base belongs to.
+    base_counts: bool,
     /// Where in the journal each key was told last.
     newest: HashMap<Short, (Version, u64)>,
     /// Where the good part of the journal ends, and how it goes on from there.
@@ -95,6 +97,7 @@ impl Survey {
             fresh: None,
             fences: Fences::default(),
             keys: 0,
+            base_counts: true,
             newest: HashMap::new(),
             journal_at,
             chain,
@@ -159,6 +162,11 @@ impl Survey {
                     self.applied = Some(to);
                 }
                 Entry::Reset(to) => {
+                    if self.applied.is_some_and(|applied| !to.covers(applied)) {
+                        // The history is another, or has lost its end: what is known of the end says nothing.
+                        self.newest.clear();
+                        self.base_counts = false;
+                    }
                     self.fences = Fences::from(to);
                     self.applied = Some(to);
                 }
@@ -191,7 +199,7 @@ impl Survey {
             each(&put, bytes)
         };
         let mut frames = self.base.frames(Kind::Base)?;
-        while let Some((_, put)) = next_put(&mut frames)? {
+        while let Some((_, put)) = next_put(&mut frames)?.filter(|_| self.base_counts) {
             let told = self.newest.get(&short(&put.hash)).map(|&(told, _)| told);
             if told.is_some_and(|told| told.covers(put.as_of)) || !self.fences.admit(&put) {
                 continue;

@@ -108,6 +108,24 @@ fn a_source_of_another_tenant_leaves_nothing_held() {
 }
 
 #[test]
+fn a_whole_table_that_may_have_missed_something_calls_nothing_unknown() {
+    let fixture = fixture(SETTINGS);
+    let freshness = Arc::new(Freshness::new(
+        Duration::from_micros(10),
+        Duration::from_micros(30),
+        false,
+    ));
+    fixture.lookup.judge_by(Arc::clone(&freshness));
+    fixture.fill();
+    freshness.note(1);
+    assert_eq!((fixture.held(1), fixture.held(2)), ("known", "unknown"));
+    fixture.hand.advance_us(11);
+    assert_eq!((fixture.held(1), fixture.held(2)), ("known", "not known whether"));
+    freshness.note(12);
+    assert_eq!((fixture.held(1), fixture.held(2)), ("known", "unknown"));
+}
+
+#[test]
 fn a_changed_key_is_pending_until_an_answer_covers_the_change() {
     fn check(kind: ChangeKind, settle: impl Fn(&Lookup), expected: &str) {
         let fixture = fixture(SETTINGS);

@@ -101,3 +101,35 @@ async fn keys_are_remembered_as_they_pass() {
     drop((source, table, snapshot));
     assert_eq!(keys(desk.usable().keys), BTreeMap::from([(1, 5), (3, 6)]));
 }
+
+#[test]
+fn another_deployment_may_come_while_a_new_base_is_written() {
+    let desk = desk();
+    let snapshot = desk.begin();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                snapshot.keeper.compact();
+            }
+        });
+        for turn in 0..40 {
+            let welcome = Welcome {
+                deployment_id: DeploymentId(turn % 2),
+                ..welcome()
+            };
+            assert_eq!(snapshot.bind(&welcome).unwrap(), Bound::Anew);
+            snapshot.reset(at(5)).unwrap();
+            (0..20).for_each(|n| put(&snapshot, n, at(5)));
+            snapshot.changed(&run(5, 6, &[(6, changed(7))])).unwrap();
+            assert!(snapshot.is_kept(), "turn {turn}");
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    put(&snapshot, 30, at(6));
+    drop(snapshot);
+    let usable = desk.usable();
+    assert_eq!((usable.deployment_id, usable.applied), (DeploymentId(1), at(6)));
+    let expected: Vec<_> = (0..20).filter(|&n| n != 7).chain([30]).collect();
+    assert_eq!(numbers(usable.keys), expected);
+}

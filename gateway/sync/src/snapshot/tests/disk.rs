@@ -83,6 +83,25 @@ fn it_is_tried_again_after_a_while_and_goes_on_from_what_was_told_meanwhile() {
 }
 
 #[test]
+fn a_new_base_that_cannot_be_written_leaves_the_old_one_in_use() {
+    let desk = desk();
+    let snapshot = desk.begin();
+    (1..=3).for_each(|n| put(&snapshot, n, at(5)));
+    let in_the_way = desk.folder.path().join("known.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    snapshot.keeper.compact();
+    assert!(snapshot.is_kept());
+    put(&snapshot, 4, at(5));
+    snapshot.changed(&run(5, 6, &[(6, changed(1))])).unwrap();
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let before = std::fs::read(desk.path()).unwrap();
+    snapshot.keeper.compact();
+    assert_ne!(std::fs::read(desk.path()).unwrap(), before);
+    drop(snapshot);
+    assert_eq!(numbers(desk.usable().keys), [2, 3, 4]);
+}
+
+#[test]
 fn what_another_left_that_can_neither_be_put_aside_nor_removed_is_an_error() {
     let desk = desk();
     let snapshot = desk.begin();

@@ -16,7 +16,7 @@ fn open(folder: &Path) -> (Arc<Snapshot>, Loaded) {
         scope: Scope::of_token("token"),
     };
     // Small enough for many new bases.
-    Snapshot::open_with(&settings, Clock::system(), 4_000).unwrap()
+    open_patiently(&settings, &Clock::system(), 4_000)
 }
 
 #[test]
