@@ -1,8 +1,9 @@
 //! The promise that a revocation reaches every gateway or the gateway stops trusting what it knows: through every fault on the list,
 //! with real processes, judged over the whole history of each run.
 //!
-//! A wall clock that steps is not on this list: nothing but the age of a snapshot from before a reboot depends on it, and one
-//! process cannot be given another wall clock than its machine's. The snapshot's own tests step it.
+//! Two faults are tried elsewhere. One process cannot be given another wall clock than its machine's: what depends on it, expiry and the
+//! age of a snapshot from before a reboot, is tested where it is decided, by stepping a clock of the test's own. And a replica that
+//! lags cannot serve look-ups: the PostgreSQL store's tests show that one is refused.
 
 mod fleet;
 mod support;
