@@ -69,23 +69,22 @@ fn a_byte_that_is_not_what_was_written_is_noticed() {
     let mut used = 0;
     for (is_base, length) in [(true, files.base.len()), (false, files.journal.len())] {
         for index in 0..length {
-            for flip in [1 << (index % 8), 0xff] {
-                let mut files = Files {
-                    base: files.base.clone(),
-                    journal: files.journal.clone(),
-                };
-                let bytes = if is_base { &mut files.base } else { &mut files.journal };
-                bytes[index] ^= flip;
-                if let Ok(found) = found(&files) {
-                    used += 1;
-                    assert!(!is_base, "byte {index}");
-                    // Only the last frame may be taken for one that was not written to its end, and it holds no change.
-                    assert_eq!(found, (END_OF_KEY, vec![2, 3, 4, 5]), "byte {index}");
-                }
+            let flip = if index % 2 == 0 { 1 << (index % 8) } else { 0xff };
+            let mut files = Files {
+                base: files.base.clone(),
+                journal: files.journal.clone(),
+            };
+            let bytes = if is_base { &mut files.base } else { &mut files.journal };
+            bytes[index] ^= flip;
+            if let Ok(found) = found(&files) {
+                used += 1;
+                assert!(!is_base, "byte {index}");
+                // Only the last frame may be taken for one that was not written to its end, and it holds no change.
+                assert_eq!(found, (END_OF_KEY, vec![2, 3, 4, 5]), "byte {index}");
             }
         }
     }
-    assert!(used > 0 && used < 2 * 100, "{used}");
+    assert!(used > 0 && used < 100, "{used}");
 }
 
 #[test]
