@@ -16,7 +16,7 @@ use portcullis_sync::follower::{Follower, FollowerHandle, FollowerParts, Identit
 use portcullis_sync::message::Welcome;
 use portcullis_sync::snapshot::{Bound, Loaded, Measured, Remembering, Scope, Snapshot, SnapshotSettings, Usable};
 use portcullis_sync::{ControlUsageSink, Journal, KeyTable, Link, Preloader, RemoteSource, RemoteSourceSettings};
-use portcullis_verify::{ChangeSink, Clock, DeploymentId, KeySource, Version};
+use portcullis_verify::{ChangeSink, Clock, DeploymentId, KeySource};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -241,11 +241,8 @@ async fn open_snapshot(place: SnapshotSettings, clock: Clock) -> anyhow::Result<
 
 /// Gives the engine what was kept.
 fn begin_with(kept: Usable, engine: &Engine) {
-    // All of one history; the changes in the files were taken into account.
-    engine.verifier.distrust_all(Version {
-        revision: 0,
-        ..kept.applied
-    });
+    // All changes up to there were taken into account: a key that was read before holds as if it were read there.
+    engine.verifier.distrust_all(kept.applied);
     let handed = kept.keys.for_each(|hash, as_of, record| {
         engine.verifier.admit_record(hash, record, as_of);
     });

@@ -3,11 +3,12 @@
 //! Knows who they are and how far; [`super::live`] knows each one, [`super::registry`] tells the store, [`super::enforcement`]
 //! waits for them.
 
-use crate::gateways::live::Live;
+use crate::gateways::live::{Live, microseconds};
 use parking_lot::Mutex;
 use portcullis_verify::{Clock, DeploymentId, Moment, Version};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -17,6 +18,9 @@ const OWN_COMMITS_MAX: usize = 4_096;
 const GONE_PER_WATCHER: usize = 4;
 /// What a lease is longer by for each gateway, so that renewing them all stays a small part of what the store does.
 const LEASE_PER_GATEWAY: Duration = Duration::from_millis(5);
+
+/// The least time between two histories that begin because a gateway says it has applied more than there is.
+const DOUBT: Duration = Duration::from_secs(60);
 
 type Members = HashMap<(DeploymentId, String), Arc<Live>>;
 
@@ -32,6 +36,8 @@ pub(crate) struct Fleet {
     own_commits: Mutex<BTreeSet<u64>>,
     /// Says that a gateway is farther than before, or gone.
     moved: watch::Sender<()>,
+    /// Monotonic microseconds before which no gateway's word makes the log begin a new history again.
+    believes_from_us: AtomicU64,
     /// Wakes the registry.
     pub(crate) due: Notify,
 }
@@ -46,12 +52,26 @@ impl Fleet {
             lease_min,
             own_commits: Mutex::default(),
             moved: watch::Sender::new(()),
+            believes_from_us: AtomicU64::new(0),
             due: Notify::new(),
         }
     }
 
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// Whether a gateway is believed that says it has applied more than there is. One who is wrong, or lies, can make every gateway
+    /// read everything again: not more often than this allows.
+    pub(crate) fn believes(&self) -> bool {
+        let now_us = self.now().monotonic_us;
+        let from_us = self.believes_from_us.load(Ordering::Acquire);
+        let until_us = now_us.saturating_add(microseconds(DOUBT));
+        now_us >= from_us
+            && self
+                .believes_from_us
+                .compare_exchange(from_us, until_us, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
     }
 
     /// How long rows hold without being renewed.

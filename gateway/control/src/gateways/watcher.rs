@@ -114,6 +114,7 @@ impl Watcher {
             // It may come from another control process, which has read farther in the log.
             let round = tokio::time::timeout(ROUND_TIMEOUT, tailer.rounds().next()).await;
             round.ok().flatten().ok_or(End::LogUnread)?;
+            believe(&api, applied).await?;
         }
         let now = api.fleet().now();
         let live = Live::new(token.deployment_id, token.id, self.address, &hello, (now, wall(now)));
@@ -147,6 +148,24 @@ impl Watcher {
 
 /// A place that is in no history.
 const NOWHERE: Version = Version { epoch: 0, revision: 0 };
+
+/// Begins a new history if `applied` is more than this one has: then changes were lost, as when a machine is set back with its
+/// disk, and revisions that the gateway has seen will be used for others.
+async fn believe(api: &Api, applied: Version) -> Result<(), End> {
+    let (store, tailer) = (api.store(), api.tailer());
+    let head = store.current_version().await?;
+    if applied.epoch != head.epoch || applied.revision <= head.revision {
+        return Ok(());
+    }
+    if !api.fleet().believes() {
+        return Err(End::Absurd("it has applied what the log does not hold"));
+    }
+    if store.settle_history_seen(applied).await?.is_some() {
+        let round = tokio::time::timeout(ROUND_TIMEOUT, tailer.rounds().next()).await;
+        round.ok().flatten().ok_or(End::LogUnread)?;
+    }
+    Ok(())
+}
 
 /// Looks the token up again.
 pub(super) async fn still_good(api: &Api, caller: &GatewayCaller) -> Result<(), End> {

@@ -138,10 +138,25 @@ impl Gateway {
         Gateway::on(Connection::open(server).await, token, hello).await
     }
 
-    pub(crate) async fn on(mut connection: Connection, token: &str, hello: Hello) -> Gateway {
+    pub(crate) async fn on(connection: Connection, token: &str, hello: Hello) -> Gateway {
+        let mut gateway = Gateway::greet(connection, token, hello).await;
+        match gateway.hear().await {
+            Some(FromControl::Welcome(welcome)) => gateway.welcome = welcome,
+            other => panic!("a welcome comes first, not {other:?}"),
+        }
+        gateway
+    }
+
+    /// Connects, says hello, and is sent away.
+    pub(crate) async fn refused(server: &Server, token: &str, hello: Hello) {
+        let mut gateway = Gateway::greet(Connection::open(server).await, token, hello).await;
+        assert_eq!(gateway.hear().await, None, "nothing is told");
+    }
+
+    async fn greet(mut connection: Connection, token: &str, hello: Hello) -> Gateway {
         let (lines, response) = connection.watch(token).await;
         assert_eq!(response.status(), StatusCode::OK);
-        let mut gateway = Gateway {
+        let gateway = Gateway {
             connection,
             lines,
             answer: response.into_body(),
@@ -154,10 +169,6 @@ impl Gateway {
             pings: 0,
         };
         gateway.say(&FromGateway::Hello(hello));
-        match gateway.hear().await {
-            Some(FromControl::Welcome(welcome)) => gateway.welcome = welcome,
-            other => panic!("a welcome comes first, not {other:?}"),
-        }
         gateway
     }
 

@@ -145,11 +145,7 @@ async fn what_cannot_be_told_is_a_reset() {
         ..head
     };
     check("another history", other).await;
-    let ahead = Version {
-        revision: head.revision + 1,
-        ..head
-    };
-    check("ahead of the log", ahead).await;
+    check("below the floor of another history", Version { revision: 0, ..other }).await;
     // The log is compacted, though not told to whom: the floor rises above the beginning.
     let floor = async {
         while !matches!(
@@ -163,6 +159,29 @@ async fn what_cannot_be_told_is_a_reset() {
         .await
         .expect("the log is compacted");
     check("below the floor", Version { revision: 0, ..early }).await;
+}
+
+#[tokio::test]
+async fn who_has_applied_more_than_there_is_makes_the_log_begin_a_new_history_but_not_again_and_again() {
+    let server = Server::start().await;
+    server.app("a").await;
+    let (_, token) = server.gateway_token(server.deployment.id, &[]).await;
+    let head = server.head().await;
+    let ahead = |head: Version| Version {
+        revision: head.revision + 1,
+        ..head
+    };
+    // The machine was set back with its disk: the revisions that the gateway has seen will be used for other changes.
+    let mut gateway = Gateway::watch(&server, &token, hello("edge", Some(ahead(head)))).await;
+    let to = gateway.expect_reset().await;
+    assert_ne!(to.epoch, head.epoch);
+    assert_eq!((to.revision, server.head().await), (head.revision, to));
+    // Another gateway that had applied as much is simply of another history now.
+    let mut other = Gateway::watch(&server, &token, hello("other", Some(ahead(head)))).await;
+    assert_eq!(other.expect_reset().await, to);
+    // One that lies cannot have everything read again at will.
+    Gateway::refused(&server, &token, hello("liar", Some(ahead(to)))).await;
+    assert_eq!(server.head().await, to);
 }
 
 #[tokio::test]
