@@ -143,8 +143,9 @@ impl Caller {
             .await;
     }
 
-    /// Does one thing to a lane's app that the dice choose.
-    pub async fn act(&self, lane: &mut AppNo, dice: &Dice) {
+    /// Does one thing to a lane's app that the dice choose. Where `keeps_app`, the app itself is let alone: what is valid for a moment
+    /// only is hardly ever known to be.
+    pub async fn act(&self, lane: &mut AppNo, keeps_app: bool, dice: &Dice) {
         let app = *lane;
         let live = self.book.live(app);
         let fleet = dice.chance(15);
@@ -152,12 +153,12 @@ impl Caller {
             0..=39 => self.make_key_or_app(lane).await,
             40..=69 if live.len() > 2 => self.revoke(*dice.pick(&live), fleet).await,
             70..=83 if live.len() > 2 => self.rotate(*dice.pick(&live), fleet).await,
-            84..=92 => {
+            84..=92 if !keeps_app => {
                 self.switch(app, false, fleet).await;
                 tokio::time::sleep(dice.millis(0..150)).await;
                 self.switch(app, true, false).await;
             }
-            93..=94 => {
+            93..=94 if !keeps_app => {
                 self.delete_app(app, fleet).await;
                 *lane = self.make_app().await;
             }

@@ -79,12 +79,37 @@ impl Server {
 
     /// Starts a server in a folder that may hold an earlier one's store.
     pub async fn start_in(folder: Arc<TempDir>, config: &str, environment: &[(&str, &str)]) -> Server {
+        let server = Server::launch("serve", folder, config, environment);
+        server
+            .output
+            .wait_for_line("ready", |line| field(line, "message").as_deref() == Some("ready"));
+        server.found()
+    }
+
+    /// Starts a `portcullis gateway` that follows the control API there, and waits until it listens.
+    pub async fn gateway(control: SocketAddr, token: &str, config: &str) -> Server {
+        let folder = Arc::new(TempDir::new().expect("a temporary folder"));
+        let url = format!("http://{control}");
+        let environment = [
+            ("PORTCULLIS__GATEWAY__CONTROL_URL", url.as_str()),
+            ("PORTCULLIS__GATEWAY__CONTROL_TOKEN", token),
+        ];
+        let server = Server::launch("gateway", folder, config, &environment);
+        server
+            .output
+            .wait_for_line("ready", |line| field(line, "message").as_deref() == Some("ready"));
+        let mut gateway = server.found();
+        gateway.control = control;
+        gateway
+    }
+
+    fn launch(role: &str, folder: Arc<TempDir>, config: &str, environment: &[(&str, &str)]) -> Server {
         install_tls();
         let file = folder.path().join("portcullis.toml");
         std::fs::write(&file, config).expect("the configuration is written");
         let mut command = Command::new(binary());
         command
-            .args(["serve", "--config"])
+            .args([role, "--config"])
             .arg(&file)
             .current_dir(folder.path())
             .env("PORTCULLIS__CONTROL__LISTEN", "127.0.0.1:0")
@@ -97,7 +122,7 @@ impl Server {
         }
         command.envs(environment.iter().copied());
         let (child, output) = spawn(command);
-        let mut server = Server {
+        Server {
             child,
             output,
             folder,
@@ -106,16 +131,19 @@ impl Server {
             proxy: SocketAddr::from(([127, 0, 0, 1], 0)),
             authz: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        server
-            .output
-            .wait_for_line("ready", |line| field(line, "message").as_deref() == Some("ready"));
-        let listening = server.listening();
-        server.control = listening["control"][0];
-        server.proxy = listening["proxy"][0];
-        server.authz = listening["authz"][0];
-        server.admin = listening["admin"][0];
-        server
+        }
+    }
+
+    /// The server with the places where it listens.
+    fn found(mut self) -> Server {
+        let listening = self.listening();
+        if let Some(control) = listening.get("control") {
+            self.control = control[0];
+        }
+        self.proxy = listening["proxy"][0];
+        self.authz = listening["authz"][0];
+        self.admin = listening["admin"][0];
+        self
     }
 
     /// Every listener that was told of, by surface.
@@ -165,12 +193,17 @@ impl Server {
     }
 
     /// Ends the process as a power cut would, and starts another on the same store.
-    pub async fn kill_and_restart(mut self) -> Server {
+    pub async fn kill_and_restart(self) -> Server {
+        self.kill_and_restart_with(&[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn kill_and_restart_with(mut self, environment: &[(&str, &str)]) -> Server {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process ends");
         let (folder, config) = (Arc::clone(&self.folder), self.config.clone());
         drop(self);
-        Server::start_in(folder, &config, &[]).await
+        Server::start_in(folder, &config, environment).await
     }
 
     /// The process id.
