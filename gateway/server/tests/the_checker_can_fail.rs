@@ -394,6 +394,30 @@ fn what_is_applied_goes_forward_without_gaps() {
             &[&restore[..], &[reported(0, 80, 5), reported(0, 90, 4)]].concat(),
             &back,
         ),
+        (
+            "two reports at once, in any order",
+            &[reported(0, 100, 5), reported(0, 105, 4), reported(0, 120, 5)],
+            &[],
+        ),
+        (
+            "back to what was under way before",
+            &[reported(0, 100, 5), reported(0, 105, 4), reported(0, 120, 3)],
+            &back,
+        ),
+        (
+            "two reports at once after a restore",
+            &[
+                &restore[..],
+                &[
+                    reported(0, 100, 9),
+                    reported(0, 120, 5),
+                    reported(0, 125, 4),
+                    reported(0, 140, 5),
+                ],
+            ]
+            .concat(),
+            &[],
+        ),
         ("a complaint", &[complaint], &[Rule::NoComplaints]),
     ];
     for (what, events, broken) in table {

@@ -228,6 +228,8 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
         .collect();
     struct Last {
         applied: u64,
+        /// Reports that were under way when a later one began: end and revision. They may have been made in any order.
+        under_way: Vec<(Us, u64)>,
         /// Restores that may still explain that the revision goes back.
         restores_left: usize,
     }
@@ -243,7 +245,7 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
             span,
             gateway,
             life,
-            applied,
+            applied: Some(applied),
             ..
         } = event
         else {
@@ -251,13 +253,22 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
         };
         let last = last.entry((*gateway, *life)).or_insert(Last {
             applied: 0,
+            under_way: Vec::new(),
             restores_left: restores.len(),
         });
-        let Some(applied) = *applied else { continue };
+        last.under_way.sort_unstable();
+        let ended = last.under_way.partition_point(|(end, _)| *end <= span.start);
+        if let Some((_, applied)) = last.under_way.drain(..ended).next_back() {
+            last.applied = applied;
+        }
+        last.under_way.push((span.end, *applied));
         let restores_to_come = restores.iter().filter(|&&at| at > span.end).count();
-        if applied < last.applied {
+        if *applied < last.applied {
             if last.restores_left > restores_to_come {
                 last.restores_left = restores_to_come;
+                // Others that are under way may be of the earlier history, and this one is under way as well.
+                last.under_way.retain(|(_, other)| other <= applied);
+                last.applied = 0;
             } else {
                 found.push(Violation {
                     rule: Rule::AppliedNeverGoesBack,
@@ -268,7 +279,6 @@ fn check_reports(history: &[Event], found: &mut Vec<Violation>) {
                 });
             }
         }
-        last.applied = applied;
     }
 }
 
