@@ -106,7 +106,7 @@ impl Measured<'_> {
              {} watchers, each with an HTTP/2 connection of its own and a ping every {} s, all welcome after {:.1} s: \
              {:.1} KiB of the control API's resident set each.\n\n\
              | milliseconds, {} revocations | p50 | p99 | longest |\n|---|---:|---:|---:|\n\
-             | from the answer until a watcher has read of it | {} |\n\
+             | from the call until a watcher has read of it | {} |\n\
              | until the last watcher has | {} |\n\
              | revoke and wait for the fleet | {} |\n\n\
              The watchers run on the same cores as the control API, so that these times are theirs as much as its.",

@@ -41,7 +41,8 @@ pub(crate) struct Watched {
     pub(crate) seconds: f64,
     /// Growth of the control API's resident set by each.
     pub(crate) bytes_per_watcher: f64,
-    /// From the answer to a revocation until a watcher read of it, for each of them.
+    /// From when a revocation was asked for until a watcher read of it, for each of them. So many share the processor with whoever asks that
+    /// its answer may come after the last of them.
     pub(crate) each: Latencies,
     /// Until the last watcher did.
     pub(crate) last: Latencies,
@@ -87,8 +88,8 @@ pub(crate) async fn measure(effort: Effort) -> Result<Watched> {
     let (mut each, mut last, mut fleet_call) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.fan_outs {
         let key = make_key(&mut api).await?;
+        let sent = now_us();
         let answer = api.must(&key.revoke_path(), &json!({})).await?;
-        let answered = now_us();
         let revision = answer["revision"]
             .as_u64()
             .or_else(|| answer["revision"].as_str()?.parse().ok());
@@ -98,7 +99,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Watched> {
         while missing > 0 {
             let Heard { number, through, at_us } = news.recv().await.context("watchers listen")?;
             if through >= revision && reached[number].is_none() {
-                reached[number] = Some(milliseconds(answered, at_us));
+                reached[number] = Some(milliseconds(sent, at_us));
                 missing -= 1;
             }
         }

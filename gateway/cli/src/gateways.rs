@@ -35,7 +35,7 @@ struct Gateway {
     version: String,
     address: String,
     connected: bool,
-    applied_revision: u64,
+    applied_revision: String,
     lag: u64,
     staleness_ms: u64,
     stale_max_ms: u64,
@@ -90,7 +90,7 @@ fn row(gateway: Gateway, now: Timestamp) -> Vec<String> {
         gateway.address,
         gateway.version,
         state,
-        gateway.applied_revision.to_string(),
+        gateway.applied_revision,
         trusts_for,
         exact_and_relative(&gateway.last_seen_at, now),
     ]

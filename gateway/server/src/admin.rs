@@ -45,6 +45,8 @@ pub(crate) struct Progress {
     pub(crate) trouble: Option<String>,
     /// Times that the connection for news was made anew.
     pub(crate) reconnects: u64,
+    /// Keys are still being read that it should hold from the start.
+    pub(crate) is_filling: bool,
     /// Further lines for `/readyz`.
     pub(crate) notes: Vec<String>,
 }
@@ -123,6 +125,10 @@ impl Admin {
             (Some(_), Standing::TooStale) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "refusing: the last news are older than gateway.stale_max\n".to_owned(),
+            ),
+            (Some(_), _) if progress.is_filling => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "starting: not every key is held yet\n".to_owned(),
             ),
             (Some(_), Standing::Stale) => (StatusCode::OK, "ready: known keys only, for want of news\n".to_owned()),
             (Some(_), Standing::Fresh) => (StatusCode::OK, "ready\n".to_owned()),

@@ -134,6 +134,7 @@ impl Following for OwnLog {
             is_following,
             trouble: (!is_following).then(|| "the store's change log cannot be read; the log says why".to_owned()),
             reconnects: 0,
+            is_filling: false,
             notes: Vec::new(),
         }
     }

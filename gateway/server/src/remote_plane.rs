@@ -34,6 +34,7 @@ pub(crate) struct Followed {
     follower: FollowerHandle,
     preloader: Option<Arc<Preloader>>,
     snapshot: Option<Arc<Snapshot>>,
+    began_with_keys: bool,
 }
 
 impl RemotePlane {
@@ -88,6 +89,7 @@ impl RemotePlane {
         } = self;
         let gateway = &settings.gateway;
         let applied = kept.as_ref().map(|kept| kept.applied);
+        let began_with_keys = kept.is_some();
         if let Some(kept) = kept {
             begin_with(*kept, engine);
         }
@@ -136,6 +138,7 @@ impl RemotePlane {
             follower,
             preloader,
             snapshot,
+            began_with_keys,
         })
     }
 }
@@ -162,6 +165,7 @@ impl Followed {
         Box::new(FromElsewhere {
             follower: self.follower.clone(),
             preloader: self.preloader.clone(),
+            began_with_keys: self.began_with_keys,
         })
     }
 
@@ -178,21 +182,21 @@ impl Followed {
 struct FromElsewhere {
     follower: FollowerHandle,
     preloader: Option<Arc<Preloader>>,
+    began_with_keys: bool,
 }
 
 impl Following for FromElsewhere {
     fn progress(&self) -> Progress {
         let status = self.follower.status();
-        let preload = self
-            .preloader
-            .as_ref()
-            .map(|preloader| preloader.progress().to_string());
+        let preload = self.preloader.as_ref().map(|preloader| preloader.progress());
         Progress {
             applied: self.follower.applied(),
             is_following: matches!(status.phase, Phase::Following { .. }),
             trouble: status.last_error.map(|cause| format!("control API: {cause}")),
             reconnects: status.reconnects,
-            notes: preload.into_iter().collect(),
+            // A first walk that found no room for all keys has ended, too.
+            is_filling: !self.began_with_keys && preload.is_some_and(|preload| preload.walks == 0),
+            notes: preload.iter().map(ToString::to_string).collect(),
         }
     }
 }

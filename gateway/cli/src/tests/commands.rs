@@ -346,11 +346,11 @@ async fn a_revocation_says_who_enforces_it() {
 async fn gateways_are_listed() {
     let gateway = |name: &str, connected: bool, lag: u64, on_stale: &str| {
         format!(
-            r#"{{"id":"0123456789abcdef0123456789abcdef","name":"{name}","version":"0.1.0","address":"192.0.2.1","connected":{connected},"applied_revision":7,"lag":{lag},"staleness_ms":212,"stale_max_ms":30000,"on_stale":"{on_stale}","last_seen_at":"2026-11-21T11:00:00Z","token_id":"3","deployment_id":"1"}}"#
+            r#"{{"id":"0123456789abcdef0123456789abcdef","name":"{name}","version":"0.1.0","address":"192.0.2.1","connected":{connected},"applied_revision":"7","lag":{lag},"staleness_ms":212,"stale_max_ms":30000,"on_stale":"{on_stale}","last_seen_at":"2026-11-21T11:00:00Z","token_id":"3","deployment_id":"1"}}"#
         )
     };
     let body = format!(
-        r#"{{"revision":9,"gateways":[{},{},{}]}}"#,
+        r#"{{"revision":"9","gateways":[{},{},{}]}}"#,
         gateway("edge-1", true, 0, "refuse"),
         gateway("edge-2", true, 2, "serve"),
         gateway("edge-3", false, 1, "refuse")
@@ -371,7 +371,7 @@ async fn gateways_are_listed() {
     let none = check(
         &["gateways"],
         200,
-        r#"{"revision":9,"gateways":[]}"#,
+        r#"{"revision":"9","gateways":[]}"#,
         "GET /api-auth/gateways",
     )
     .await;

@@ -34,6 +34,6 @@ pub(crate) async fn list_gateways(
     let (head, known) = known(&api, tenant.id(), seen).await?;
     Ok(Json(GatewayList {
         gateways: known.into_iter().map(Gateway::from).collect(),
-        revision: head.revision,
+        revision: crate::wire::id(head.revision),
     }))
 }

@@ -28,7 +28,7 @@ pub(crate) struct Gateway {
     /// Whether it is connected now.
     connected: bool,
     /// The last change that it said to decide by.
-    applied_revision: u64,
+    applied_revision: String,
     /// How many changes it is behind, of all deployments.
     lag: u64,
     /// How long ago, in milliseconds, it last knew that it was up to date.
@@ -55,7 +55,7 @@ impl From<Known> for Gateway {
             version: row.version,
             address: row.address,
             connected: row.is_connected,
-            applied_revision: row.applied.revision,
+            applied_revision: wire::id(row.applied.revision),
             lag,
             staleness_ms,
             stale_max_ms: row.stale_max_ms,
@@ -73,7 +73,7 @@ pub(crate) struct GatewayList {
     /// By name.
     pub(crate) gateways: Vec<Gateway>,
     /// The last change of the change log.
-    pub(crate) revision: u64,
+    pub(crate) revision: String,
 }
 
 /// Asks for a gateway token.

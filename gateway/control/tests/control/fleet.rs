@@ -325,7 +325,10 @@ async fn without_a_row_in_the_registry_there_is_no_answer() {
 async fn gateways_are_listed_as_they_are() {
     let server = Server::start().await;
     let empty = server.get("/api-auth/gateways").await.expect(200);
-    assert_eq!(empty, json!({"gateways": [], "revision": server.head().await.revision}));
+    assert_eq!(
+        empty,
+        json!({"gateways": [], "revision": server.head().await.revision.to_string()})
+    );
     let (token, secret) = server.gateway_token(server.deployment.id, &[]).await;
     let mut gateway = Gateway::watch(&server, &secret, hello("edge", None)).await;
     let start = gateway.expect_reset().await;
@@ -338,7 +341,7 @@ async fn gateways_are_listed_as_they_are() {
         "version": "1.2.3",
         "address": "127.0.0.1",
         "connected": true,
-        "applied_revision": applied.revision,
+        "applied_revision": applied.revision.to_string(),
         "lag": 2,
         "staleness_ms": 7,
         "stale_max_ms": 2_000,
