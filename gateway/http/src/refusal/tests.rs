@@ -119,7 +119,10 @@ fn our_own_faults_have_theirs() {
     for staleness in [None, Some(std::time::Duration::from_secs(31))] {
         let refusal = Refusal::of_error(&VerifyError::TooStale { staleness });
         check(&refusal, 503, "control_unavailable", Some(1));
-        assert!(!String::from_utf8_lossy(&refusal.body("r")).contains("31"), "how stale is for the log");
+        assert!(
+            !String::from_utf8_lossy(&refusal.body("r")).contains("31"),
+            "how stale is for the log"
+        );
     }
     assert!(
         !String::from_utf8_lossy(&refusal.body("r")).contains("postgres"),
