@@ -49,6 +49,7 @@ error_codes! {
     NoSuchKey = 40402, "The app or deployment has no such key, or the key is revoked already.";
     NoSuchScheme = 40403, "The deployment has no such rate-limit scheme.";
     NoSuchToken = 40404, "The deployment has no such token, or the token is revoked already.";
+    NoCounters = 40405, "This process admits no requests and counts none; each gateway counts for itself.";
     MethodNotAllowed = 40500, "The path does not take this method; the Allow header names those it takes.";
     BodyTooSlow = 40800, "The body did not arrive in time.";
     Duplicate = 40900, "The slug is taken.";

@@ -45,7 +45,7 @@ const SCHEMES_MAX: usize = 100;
     ),
     responses(
         (status = 200, body = LimitsAnswer, description = "Where they stand; an address that nothing counts has no limits."),
-        (status = 404, body = ErrorBody, description = "This deployment has no such key or app."),
+        (status = 404, body = ErrorBody, description = "This deployment has no such key or app, or this process is no gateway and counts nothing."),
     )
 )]
 pub(crate) async fn show_limits(
@@ -58,6 +58,12 @@ pub(crate) async fn show_limits(
         WhoseLimits::App(slug) => Question::of_app(&api, tenant.id(), &slug).await?,
         WhoseLimits::Address(address) => Question::of_address(&api, tenant.id(), address).await?,
     };
+    if !api.is_gateway() {
+        return Err(ApiError::refused(
+            ErrorCode::NoCounters,
+            "This control API admits no requests, so that it has no counters to show: each gateway counts for itself.",
+        ));
+    }
     question.answer(&api).await.map(Json)
 }
 

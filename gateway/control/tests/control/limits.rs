@@ -3,9 +3,28 @@
 use crate::server::{Options, Server};
 use serde_json::{Value, json};
 
+/// A control API in whose process requests are admitted.
+async fn gateway(options: Options) -> Server {
+    let options = Options {
+        local_gateway: true,
+        ..options
+    };
+    Server::with(options).await
+}
+
+#[tokio::test]
+async fn a_process_that_admits_nothing_says_so_instead_of_showing_limits_unused() {
+    let server = Server::start().await;
+    server.app("a").await;
+    server
+        .get("/api-auth/limits?app_slug=a")
+        .await
+        .expect_error(404, &[40405], &["each gateway counts for itself"]);
+}
+
 /// A scheme with a rule of every mode, an app under it, and a key of that app.
 async fn world(options: Options) -> (Server, Value) {
-    let server = Server::with(options).await;
+    let server = gateway(options).await;
     let rules = json!([
         {"unit": "minute", "duration": 1, "max_requests": 3, "mode": "per_key", "endpoints": ["/v1/*", "/x"]},
         {"unit": "hour", "duration": 1, "max_requests": 10},
@@ -244,7 +263,7 @@ async fn a_full_table_is_told() {
 
 #[tokio::test]
 async fn of_many_counters_the_most_used_are_shown() {
-    let server = Server::start().await;
+    let server = gateway(Options::default()).await;
     let scheme = json!({"slug": "wide", "name": "Wide", "rules": [
         {"unit": "hour", "duration": 1, "max_requests": 100, "mode": "per_ip"},
     ]});
@@ -266,7 +285,7 @@ async fn of_many_counters_the_most_used_are_shown() {
 
 #[tokio::test]
 async fn exactly_one_thing_is_asked_about() {
-    let server = Server::start().await;
+    let server = gateway(Options::default()).await;
     let secret = portcullis_verify::Secret::generate("sk_test").unwrap();
     let secret = secret.expose();
     let check = async |query: &str, status: u16, code: u32, part: &str| {
