@@ -47,7 +47,9 @@ async fn a_record_has_all_that_a_decision_needs() {
         (record.expires_at_us, record.revoked_at_us),
         (new.expires_at.map(|at| at.as_microsecond()), None)
     );
-    assert_eq!(record.scheme.unwrap().rules, [full_rule(), rule(3)]);
+    let scheme = record.scheme.unwrap();
+    assert!(!scheme.is_keys_own, "it is the app's");
+    assert_eq!(scheme.rules, [full_rule(), rule(3)]);
 
     let unknown = it.store.fetch(&hash(2)).await.unwrap();
     assert_eq!((unknown.record, unknown.as_of), (None, key.version));
@@ -69,10 +71,27 @@ async fn what_the_key_says_itself_wins_over_its_app() {
     new.scheme_slug = Some("own".into());
     it.store.create_key(it.deployment, "it", new).await.unwrap();
     let record = it.store.fetch(&hash(1)).await.unwrap().record.unwrap();
+    let scheme = record.scheme.unwrap();
     assert_eq!(
-        (record.owner_user_id, record.scheme.unwrap().rules),
-        (Some(9), vec![rule(99)])
+        (record.owner_user_id, scheme.is_keys_own, scheme.rules),
+        (Some(9), true, vec![rule(99)])
     );
+    // The app comes under the same scheme: then it is the app's.
+    let patch = AppPatch {
+        scheme_slug: Some(Some("own".into())),
+        ..AppPatch::default()
+    };
+    it.store.update_app(it.deployment, "it", patch).await.unwrap();
+    let record = it.store.fetch(&hash(1)).await.unwrap().record.unwrap();
+    assert!(!record.scheme.unwrap().is_keys_own);
+    // And under none.
+    let patch = AppPatch {
+        scheme_slug: Some(None),
+        ..AppPatch::default()
+    };
+    it.store.update_app(it.deployment, "it", patch).await.unwrap();
+    let record = it.store.fetch(&hash(1)).await.unwrap().record.unwrap();
+    assert!(record.scheme.unwrap().is_keys_own);
 }
 
 #[tokio::test]
