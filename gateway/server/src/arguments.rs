@@ -22,7 +22,6 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one value, made once")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Everything in one process: control API, reverse proxy and decision API on one store

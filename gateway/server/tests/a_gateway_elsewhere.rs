@@ -1,8 +1,6 @@
 //! The promise that a gateway apart from its control API does all that `serve` does: it ends what is under way with a revoked key,
 //! tells exactly what keys were used for, and says in words why it decides nothing.
 
-#![expect(clippy::panic, reason = "a test ends where what it needs is not there")]
-
 mod support;
 
 use serde_json::{Value, json};
