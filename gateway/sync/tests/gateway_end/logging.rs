@@ -86,6 +86,10 @@ async fn a_cause_is_logged_when_it_is_new_and_when_it_comes_back() {
     assert_eq!(count("unknown or was revoked"), 1, "{logged:?}");
     assert_eq!(count("knows no gateways"), 2, "{logged:?}");
     assert_eq!(count("broke"), 1, "{logged:?}");
-    assert_eq!(count("read again before it is used"), 0, "nothing was held yet: {logged:?}");
+    assert_eq!(
+        count("read again before it is used"),
+        0,
+        "nothing was held yet: {logged:?}"
+    );
     assert_eq!(logged.len(), 4, "{logged:?}");
 }
