@@ -4,7 +4,7 @@
 
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::instant::{self, exact_and_relative};
+use crate::instant;
 use crate::surroundings::Surroundings;
 use crate::table;
 use clap::Args;
@@ -92,7 +92,7 @@ fn row(gateway: Gateway, now: Timestamp) -> Vec<String> {
         state,
         gateway.applied_revision,
         trusts_for,
-        exact_and_relative(&gateway.last_seen_at, now),
+        instant::distance(&gateway.last_seen_at, now),
     ]
 }
 
@@ -103,7 +103,7 @@ fn state(gateway: &Gateway) -> String {
         lag => format!("{lag} changes behind"),
     };
     if gateway.connected {
-        format!("{behind}, stale by {}", milliseconds(gateway.staleness_ms))
+        format!("{behind} ({})", milliseconds(gateway.staleness_ms))
     } else if gateway.lag == 0 {
         "away".to_owned()
     } else {

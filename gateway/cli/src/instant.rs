@@ -78,6 +78,14 @@ pub(crate) fn exact_and_relative(text: &str, now: Timestamp) -> String {
     }
 }
 
+/// How far away alone: `3 seconds ago`. What is no time is shown as it is.
+pub(crate) fn distance(text: &str, now: Timestamp) -> String {
+    match text.parse::<Timestamp>() {
+        Ok(at) => relative(at, now),
+        Err(_) => text.to_owned(),
+    }
+}
+
 fn relative(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();
     let distance = seconds.unsigned_abs();
