@@ -186,6 +186,39 @@ async fn a_token_that_opens_nothing_is_said_and_a_revoked_one_ends_trust_in_time
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_expires_and_an_app_is_switched_off_there_too() {
+    let upstream = Upstream::start().await;
+    let control = control().await;
+    let gateway = gateway(&control, GATEWAY_TOKEN, &route(upstream.address, &["api"])).await;
+    until_ready_says(&gateway, 200, "ready").await;
+    let api = control.api();
+    let wall_us = portcullis_verify::Clock::system().now().wall_us;
+    let soon = jiff::Timestamp::from_microsecond(wall_us + 4_000_000).expect("a time");
+    let expiring = api.key_with("api", json!({"expires_at": soon.to_string()})).await;
+    let lasting = api.key("api").await;
+    assert_eq!(status(&gateway, &expiring.secret).await, 200);
+    eventually("the key expires", async || {
+        (status(&gateway, &expiring.secret).await == 403).then_some(())
+    })
+    .await;
+    assert!(
+        portcullis_verify::Clock::system().now().wall_us >= wall_us + 4_000_000,
+        "not before its time"
+    );
+    for (is_active, expected) in [(false, 403), (true, 200)] {
+        api.must(
+            "PATCH",
+            "/api-auth/apps/api?wait=fleet",
+            Some(json!({"is_active": is_active})),
+        )
+        .await;
+        assert_eq!(status(&gateway, &lasting.secret).await, expected);
+    }
+    api.must("DELETE", "/api-auth/apps/api?wait=fleet", None).await;
+    assert_eq!(status(&gateway, &lasting.secret).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_of_another_deployment_are_said_and_never_served() {
     let upstream = Upstream::start().await;
     let control = control().await;

@@ -12,7 +12,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("portcullis-limits", &["verify"]),
     ("portcullis-record", &["verify"]),
     ("portcullis-sync", &["verify", "limits", "record"]),
-    ("portcullis-store", &["verify", "limits", "record", "sync"]),
+    ("portcullis-store", &["verify", "limits", "record"]),
     ("portcullis-postgres-server", &[]),
     ("portcullis-http", &["verify", "limits", "config"]),
     ("portcullis-proxy", &["http", "verify", "limits", "record", "config"]),
