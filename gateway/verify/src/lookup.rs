@@ -241,13 +241,26 @@ impl Lookup {
     /// ours.
     #[must_use]
     pub fn held(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
-        let found = self.recall(hash, now);
-        match found {
-            Some(_) => &self.counters.hits[usize::from(hash.0[1]) % HIT_COUNTERS].0,
-            None => &self.counters.misses,
+        let found = self.find(hash, now);
+        if found.is_none() {
+            self.count_miss();
         }
-        .fetch_add(1, Ordering::Relaxed);
         found
+    }
+
+    /// The same, for who will ask again or else say [`Lookup::count_miss`]: only what is found is counted.
+    #[must_use]
+    pub(crate) fn find(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
+        let found = self.recall(hash, now)?;
+        self.counters.hits[usize::from(hash.0[1]) % HIT_COUNTERS]
+            .0
+            .fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// Counts a look-up that was not answered from memory.
+    pub(crate) fn count_miss(&self) {
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The same, for those who look again at what a request was admitted with: it is counted neither as a hit nor as a miss.

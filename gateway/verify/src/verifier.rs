@@ -4,6 +4,8 @@
 //! Knows nothing of routes or HTTP: callers say what they require.
 
 #[cfg(test)]
+mod held_tests;
+#[cfg(test)]
 mod neighbour_tests;
 #[cfg(test)]
 mod revocation_tests;
@@ -145,15 +147,11 @@ impl Verifier {
     /// A key in memory is decided without waiting and without allocating. Otherwise the key source is asked, which needs a tokio
     /// runtime; an error means that it could not be, or that too much may have changed unheard, and says nothing about the key.
     pub async fn verify(&self, request: &VerifyRequest<'_>) -> Result<Verdict, VerifyError> {
-        let now = self.clock.now();
-        let Ok(presented) = PresentedKey::parse(request.credential) else {
-            return Ok(refuse(DenialReason::KeyMalformed));
+        let hash = match self.held(request, self.clock.now()) {
+            Ok(decided) => return decided,
+            Err(hash) => hash,
         };
-        self.is_trusted(now)?;
-        let hash = presented.hash();
-        if let Some(found) = self.lookup.held(&hash, now) {
-            return Ok(self.judge(found, &hash, request, now));
-        }
+        self.lookup.count_miss();
         let leave = match self.gate.ask(request.address, &hash) {
             Ok(leave) => leave,
             Err(retry_after_us) => return Ok(refuse(DenialReason::TooManyFailures { retry_after_us })),
@@ -166,6 +164,33 @@ impl Verifier {
         let now = self.clock.now();
         self.is_trusted(now)?;
         Ok(self.judge(found, &hash, request, now))
+    }
+
+    /// The same, if it can be told from memory: of a malformed key, of one that is held and of one that is remembered as unknown.
+    /// `None`: the source must be asked, and [`Verifier::verify`] does that.
+    ///
+    /// Never waits, allocates nothing, and reads no clock: the request is decided as of `now`. `None` changes nothing and counts
+    /// nothing, so that the call of `verify` after it is one miss, as it would be alone.
+    #[inline]
+    #[must_use]
+    pub fn verify_held(&self, request: &VerifyRequest<'_>, now: Moment) -> Option<Result<Verdict, VerifyError>> {
+        self.held(request, now).ok()
+    }
+
+    /// What is decided from memory, or the hash to ask the source for.
+    #[inline]
+    fn held(&self, request: &VerifyRequest<'_>, now: Moment) -> Result<Result<Verdict, VerifyError>, KeyHash> {
+        let Ok(presented) = PresentedKey::parse(request.credential) else {
+            return Ok(Ok(refuse(DenialReason::KeyMalformed)));
+        };
+        if let Err(error) = self.is_trusted(now) {
+            return Ok(Err(error));
+        }
+        let hash = presented.hash();
+        match self.lookup.find(&hash, now) {
+            Some(found) => Ok(Ok(self.judge(found, &hash, request, now))),
+            None => Err(hash),
+        }
     }
 
     /// Whether anything may be decided by what is held.
