@@ -63,6 +63,7 @@ impl Default for Gateway {
             snapshot: None,
             usage_interval: Duration::from_secs(5),
             workers: None,
+            fast_path: true,
             trusted_proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

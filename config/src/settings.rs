@@ -77,6 +77,9 @@ pub struct Gateway {
     pub usage_interval: Duration,
     /// Worker threads of the data plane. Default one per core.
     pub workers: Option<usize>,
+    /// Ordinary HTTP/1.1 requests are forwarded by the gateway's own loop; false sends every request through pingora-proxy.
+    /// Default true.
+    pub fast_path: bool,
     /// Peers whose forwarding headers are believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// Total time in which a request's head must arrive. Default 10 s.

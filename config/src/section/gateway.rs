@@ -54,6 +54,7 @@ fn read_limits(section: &mut Reader<'_>, gateway: &mut Gateway) {
     section.read("workers", &mut gateway.workers, |field| {
         field.integer(1..=1_024).map(Some)
     });
+    section.read("fast_path", &mut gateway.fast_path, |field| field.boolean());
     section.read("trusted_proxies", &mut gateway.trusted_proxies, |field| {
         field.list(|field| field.parse(scalar::network))
     });

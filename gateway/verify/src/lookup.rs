@@ -52,6 +52,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Stripes of the hash; more than the fills that usually run at once, so that they seldom meet.
@@ -119,6 +120,8 @@ pub struct Lookup {
     /// Unset: up to date at all times.
     freshness: OnceLock<Arc<Freshness>>,
     settings: CacheSettings,
+    /// Where look-ups at the source run: whoever asks may be on a runtime that ends before the source's connections do.
+    runtime: Option<Handle>,
     /// One permit per look-up at the source.
     slots: Semaphore,
     flights: AtomicUsize,
@@ -211,6 +214,7 @@ impl Lookup {
             apps: SharedApps::default(),
             clock,
             freshness: OnceLock::new(),
+            runtime: Handle::try_current().ok(),
             slots: Semaphore::new(settings.fills_max.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             flights: AtomicUsize::new(0),

@@ -61,6 +61,14 @@ impl Lookup {
         Err(error("the key changed faster than it could be read".to_owned()))
     }
 
+    /// Runs a look-up on the runtime that this was made on; without any, on the caller's.
+    fn spawn(&self, flight: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(flight),
+            None => tokio::spawn(flight),
+        };
+    }
+
     fn join(self: &Arc<Self>, hash: &KeyHash) -> Result<Joined, SourceError> {
         let mut stripe = self.stripe(hash).lock();
         if let Some(flight) = stripe.flights.get(hash) {
@@ -84,7 +92,7 @@ impl Lookup {
             is_listed: true,
             is_served: false,
         };
-        tokio::spawn(pilot.fly());
+        self.spawn(pilot.fly());
         Ok(Joined::Waits(flight))
     }
 }
