@@ -68,9 +68,10 @@ fn decided(
     blocked_rule: Option<usize>,
     legacy_headers: bool,
 ) -> Answer {
-    let rate_limit = charge
-        .map(|charge| rate_limit_headers::of(&key.rules, charge, legacy_headers))
-        .unwrap_or_default();
+    let mut headers = identity_headers::of(key);
+    if let Some(charge) = charge {
+        headers.extend(rate_limit_headers::of(&key.rules, charge, legacy_headers));
+    }
     let body = Body {
         request_id: request_id.as_str(),
         allowed: reason.is_none(),
@@ -85,7 +86,7 @@ fn decided(
         retry_after: charge
             .and_then(rate_limit_headers::retry_after_s)
             .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
-        headers: Headers([identity_headers::of(key), &rate_limit]),
+        headers: Headers(headers),
     };
     // Strings, integers and the key's own JSON always serialise.
     let body = serde_json::to_vec(&body).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from);
@@ -110,7 +111,7 @@ struct Body<'a> {
     metadata: Metadata<'a>,
     rate_limits: Vec<RuleAnswer<'a>>,
     retry_after: Option<u32>,
-    headers: Headers<'a>,
+    headers: Headers,
 }
 
 /// Ids are strings; the membership ids are not part of this product and stay null.
@@ -192,13 +193,16 @@ fn rule_states<'a>(key: &'a StoredKey, charge: &Charge) -> Vec<RuleAnswer<'a>> {
 }
 
 /// Headers as one JSON object.
-struct Headers<'a>([&'a [(HeaderName, HeaderValue)]; 2]);
+struct Headers(Vec<(HeaderName, HeaderValue)>);
 
-impl Serialize for Headers<'_> {
+impl Serialize for Headers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let headers = self.0.iter().copied().flatten();
         // These are our own and ASCII.
-        serializer.collect_map(headers.filter_map(|(name, value)| Some((spelled(name), value.to_str().ok()?))))
+        serializer.collect_map(
+            self.0
+                .iter()
+                .filter_map(|(name, value)| Some((spelled(name), value.to_str().ok()?))),
+        )
     }
 }
 

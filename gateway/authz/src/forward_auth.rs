@@ -59,9 +59,7 @@ async fn decide(flow: &Flow, request_id: &RequestId, peer: IpAddr, request: &Req
 
 fn allowed(flow: &Flow, permit: &Permit) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
-    answer
-        .headers_mut()
-        .extend(identity_headers::of(&permit.key).iter().cloned());
+    answer.headers_mut().extend(identity_headers::of(&permit.key));
     set_limits(flow, &mut answer, &permit.key.rules, &permit.charge);
     answer
         .headers_mut()

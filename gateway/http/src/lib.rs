@@ -10,6 +10,8 @@ pub mod refusal;
 pub mod request_id;
 pub mod request_path;
 
+mod wire;
+
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use request_path::{AmbiguousPath, RequestPath};

@@ -9,10 +9,13 @@ use portcullis_verify::{Charge, ChargeOutcome, CompiledRule, RuleSet, RuleState,
 use sfv::{Integer, KeyRef, ListSerializer, StringRef};
 use std::cmp::Reverse;
 
+mod lines;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;
+
+pub use lines::{Told, write};
 
 /// Every policy that held for the request: `"per_key-60s";q=100;w=60`.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

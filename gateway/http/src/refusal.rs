@@ -11,6 +11,7 @@ use portcullis_verify::{Denial, DenialReason, VerifyError};
 use serde::Serialize;
 use std::borrow::Cow;
 
+mod http1;
 #[cfg(test)]
 mod tests;
 

@@ -62,10 +62,28 @@ impl RequestId {
         }
     }
 
+    /// The id as ASCII.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Form::Generated(text) => text,
+            Form::Accepted(text) => text.as_bytes(),
+        }
+    }
+
+    /// Appends the id as a header line: `x-request-id: …` and the end of the line.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"x-request-id: ");
+        out.extend_from_slice(self.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// The id as the value of `X-Request-ID`.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_str(self.as_str()).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 

@@ -10,7 +10,6 @@ use http::{HeaderName, Method, Version};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use portcullis_http::{Refusal, request_id};
-use std::fmt::Write;
 use std::time::Duration;
 
 /// The id of the request, on requests to upstreams and on every answer.
@@ -53,20 +52,7 @@ fn may_drain(session: &Session, body: Option<BodyLength>) -> bool {
 
 /// The same answer as bytes, for a connection on which no request could be read; it closes.
 pub(crate) fn raw(refusal: &Refusal) -> Vec<u8> {
-    let id = request_id::generate();
-    let text = refusal.body(id.as_str());
-    let reason = refusal.status.canonical_reason().unwrap_or_default();
-    let mut head = format!("HTTP/1.1 {} {reason}\r\n", refusal.status.as_u16());
-    for (name, value) in refusal.headers() {
-        // Both are ASCII of our own making; writing to a string cannot fail.
-        let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
-    }
-    let _ = write!(
-        head,
-        "{REQUEST_ID}: {id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        text.len()
-    );
-    let mut response = head.into_bytes();
-    response.extend_from_slice(&text);
+    let mut response = Vec::new();
+    refusal.write_http1(&request_id::generate(), b"", true, false, &mut response);
     response
 }

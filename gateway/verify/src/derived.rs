@@ -1,6 +1,6 @@
 //! What another crate works out of a value of this one, kept beside it.
 //!
-//! Knows nothing of either; records keep their identity headers in one, rule sets the limiter's view of them.
+//! Knows nothing of either; records keep what they were used for in one, rule sets the limiter's view of them.
 
 use std::any::Any;
 use std::sync::OnceLock;

@@ -38,8 +38,6 @@ pub struct StoredKey {
     pub rules: Arc<RuleSet>,
     /// The version of the snapshot this was read in.
     pub as_of: Version,
-    /// Identity headers, compiled by the HTTP crate on first use.
-    pub identity_view: Derived,
     /// What this record was used for and nobody has gathered yet, kept by whoever counts it.
     pub usage_view: Derived,
     /// How many of the changes that concern more than one key this has been held against; kept by [`crate::lookup`].
@@ -90,7 +88,6 @@ impl StoredKey {
             revoked_at_us: record.revoked_at_us,
             rules,
             as_of,
-            identity_view: Derived::default(),
             usage_view: Derived::default(),
             trusted_at: AtomicU64::new(0),
         }

@@ -1,6 +1,8 @@
 use super::*;
 use portcullis_verify::{AppId, AppRecord, DeploymentId, KeyId, KeyRecord, RuleSet, Version};
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 fn record() -> KeyRecord {
@@ -42,12 +44,14 @@ fn check(name: &str, edit: impl FnOnce(&mut KeyRecord), expect: Option<&str>) {
     let mut record = record();
     edit(&mut record);
     let key = stored(record);
-    let found = of(&key)
+    let headers = of(&key);
+    let found = headers
         .iter()
         .find(|(header, _)| header == name)
         .map(|(_, value)| value.to_str().unwrap());
     assert_eq!(found, expect, "{name}");
-    for (header, value) in of(&key) {
+    check_written(&key);
+    for (header, value) in &headers {
         assert!(
             value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')),
             "{header}: {value:?}"
@@ -57,6 +61,17 @@ fn check(name: &str, edit: impl FnOnce(&mut KeyRecord), expect: Option<&str>) {
             "{header} is set but never stripped"
         );
     }
+}
+
+/// What is written as bytes is what the headers say.
+fn check_written(key: &StoredKey) {
+    let mut out = b"before".to_vec();
+    write(key, &mut out);
+    let mut lines = b"before".to_vec();
+    for (name, value) in of(key) {
+        lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    assert_eq!(out.escape_ascii().to_string(), lines.escape_ascii().to_string());
 }
 
 fn metadata(value: &Value) -> Map<String, Value> {
@@ -141,7 +156,8 @@ fn metadata_is_ascii_json_of_bounded_length() {
         metadata: metadata(&value),
         ..record()
     });
-    let (_, header) = of(&key).iter().find(|(name, _)| *name == METADATA).unwrap();
+    let headers = of(&key);
+    let (_, header) = headers.iter().find(|(name, _)| name == "x-wacht-metadata").unwrap();
     assert_eq!(serde_json::from_slice::<Value>(header.as_bytes()).unwrap(), value);
     // {"k":""} is eight bytes.
     let longest = "x".repeat(METADATA_BYTES_MAX - 8);
@@ -155,10 +171,66 @@ fn metadata_is_ascii_json_of_bounded_length() {
     check("x-wacht-metadata", with(json!({"k": "é".repeat(682)})), None);
 }
 
-#[test]
-fn the_headers_are_computed_once() {
-    let key = stored(record());
-    assert!(std::ptr::eq(of(&key), of(&key)));
+/// The documented spelling, one character at a time.
+fn spelled(text: &str, is_list_entry: bool) -> String {
+    let body = text.trim_matches(' ');
+    let start = body.as_ptr() as usize - text.as_ptr() as usize;
+    let mut spelled = String::new();
+    for (at, byte) in text.bytes().enumerate() {
+        let is_at_an_end = body.is_empty() || at < start || at >= start + body.len();
+        let is_odd = !matches!(byte, b' '..=b'~') || byte == b'%' || byte == b' ' && is_at_an_end;
+        if is_odd || byte == b',' && is_list_entry {
+            spelled += &format!("%{byte:02X}");
+        } else {
+            spelled.push(char::from(byte));
+        }
+    }
+    spelled
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{0,20}",
+        "[ -~]{0,40}",
+        "[ ,%é\u{0}-\u{20}\u{7f}-\u{85}]{0,8}",
+        any::<String>()
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_key_is_called_its_headers_are_spelled_as_documented(
+        name in any_text(),
+        slug in any_text(),
+        permissions in proptest::collection::vec(any_text(), 0..4),
+        ids in any::<(i64, i64, Option<i64>, Option<i64>, Option<i64>)>(),
+        metadata in proptest::collection::vec((any_text(), any_text()), 0..4),
+    ) {
+        let mut record = record();
+        (record.name, record.app.slug, record.permissions) = (name, slug, permissions);
+        (record.key_id.0, record.deployment_id.0) = (ids.0, ids.1);
+        (record.owner_user_id, record.organization_id, record.workspace_id) = (ids.2, ids.3, ids.4);
+        record.metadata = metadata.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+        let key = stored(record);
+        check_written(&key);
+        let headers: HashMap<String, String> = of(&key)
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        let value = |name: &str| headers.get(name).map(String::as_str);
+        prop_assert_eq!(value("x-wacht-key-name"), Some(&*spelled(&key.name, false)));
+        prop_assert_eq!(value("x-wacht-app-slug"), Some(&*spelled(&key.app.slug, false)));
+        let permissions: Vec<String> = key.permissions.iter().map(|text| spelled(text, true)).collect();
+        prop_assert_eq!(value("x-wacht-permissions"), Some(&*permissions.join(",")));
+        prop_assert_eq!(value("x-wacht-key-id"), Some(&*ids.0.to_string()));
+        prop_assert_eq!(value("x-wacht-deployment-id"), Some(&*ids.1.to_string()));
+        let scopes = ["x-wacht-owner-user-id", "x-wacht-organization-id", "x-wacht-workspace-id"];
+        for (name, id) in scopes.into_iter().zip([ids.2, ids.3, ids.4]) {
+            prop_assert_eq!(value(name).map(str::to_owned), id.map(|id| id.to_string()));
+        }
+        let told: Value = serde_json::from_str(value("x-wacht-metadata").unwrap()).unwrap();
+        prop_assert_eq!(told, Value::Object(key.metadata.clone()));
+    }
 }
 
 #[test]

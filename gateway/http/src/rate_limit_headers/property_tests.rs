@@ -106,8 +106,47 @@ fn lasts(seconds: u64, us: u64) -> bool {
     u128::from(seconds) * u128::from(SECOND_US) >= u128::from(us)
 }
 
+/// The lines, as they must be: those of the headers.
+fn lines(headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in headers {
+        lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    lines
+}
+
+/// What is written as bytes is what the headers say, after whatever stood there before, and as telling.
+fn check_written(rules: &RuleSet, charge: &Charge, with_legacy: bool) {
+    let headers = of(rules, charge, with_legacy);
+    let mut out = b"before".to_vec();
+    let told = write(rules, charge, with_legacy, &mut out);
+    assert_eq!(
+        out.strip_prefix(b"before").unwrap().escape_ascii().to_string(),
+        lines(&headers).escape_ascii().to_string()
+    );
+    for name in [
+        "ratelimit",
+        "ratelimit-limit",
+        "x-ratelimit-reset",
+        "x-ratelimitless",
+        "x-rate",
+        "retry-after",
+        "x",
+    ] {
+        let expect = contradicts(&headers, &HeaderName::from_static(name));
+        assert_eq!(told.contradicts(name.as_bytes()), expect, "{name}");
+        assert_eq!(told.contradicts(name.to_ascii_uppercase().as_bytes()), expect, "{name}");
+        assert!(!Told::NOTHING.contradicts(name.as_bytes()));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_is_written_is_what_the_headers_say((rules, charge) in charged(), with_legacy in any::<bool>()) {
+        check_written(&rules, &charge, with_legacy);
+    }
 
     #[test]
     fn what_is_told_is_what_was_charged((rules, charge) in charged(), with_legacy in any::<bool>()) {
@@ -182,7 +221,7 @@ proptest! {
 
     /// Names are ours and tame; should one ever not be, it is quoted as it must be, or its rule is left out, and the rest stands.
     #[test]
-    fn no_name_breaks_a_header(name in "\\PC{0,12}|[ -~]{0,12}") {
+    fn no_name_breaks_a_header(name in "\\PC{0,12}|[ -~]{0,12}|[\"\\\\a]{0,6}") {
         let rule = |name: &str, position| CompiledRule {
             name: name.into(),
             mode: Mode::PerKey,
@@ -193,6 +232,7 @@ proptest! {
         };
         let rules = RuleSet { scheme_id: None, is_keys_own: false, rules: [rule(&name, 0), rule("per_key-60s", 1)].into(), limiter_view: Default::default() };
         let state = |rule| RuleState { rule, limit: 7, remaining: 6, grows_in_us: 1 };
+        check_written(&rules, &admitted(&[state(0), state(1), state(9)]), true);
         let headers = of(&rules, &admitted(&[state(0), state(1)]), false);
         let is_string = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let expect: Vec<&str> = if is_string { vec![&name, "per_key-60s"] } else { vec!["per_key-60s"] };

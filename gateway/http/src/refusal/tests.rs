@@ -1,4 +1,5 @@
 use super::*;
+use crate::RequestId;
 use portcullis_verify::SourceError;
 use serde_json::{Value, json};
 
@@ -30,6 +31,38 @@ fn check(refusal: &Refusal, status: u16, reason: &str, retry_after_s: Option<u64
         "request_id": "req-1",
     });
     assert_eq!(body, expect);
+    check_written(refusal, &crate::request_id::generate());
+}
+
+/// What is written as bytes is what the headers and the body say.
+fn check_written(refusal: &Refusal, id: &RequestId) {
+    for (close, head_only) in [(false, false), (false, true), (true, false), (true, true)] {
+        for extra in ["", "date: today\r\nratelimit: \"x\";r=0\r\n", "Retry-After: 9\r\n"] {
+            let mut out = b"before".to_vec();
+            refusal.write_http1(id, extra.as_bytes(), close, head_only, &mut out);
+            let answer = std::str::from_utf8(&out).unwrap().strip_prefix("before").unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let text = refusal.body(id.as_str());
+            assert_eq!(body.as_bytes(), if head_only { b"" } else { text.as_ref() });
+
+            let (line, lines) = head.split_once("\r\n").unwrap();
+            assert_eq!(line, format!("HTTP/1.1 {}", refusal.status));
+            let mut found: Vec<String> = lines.split("\r\n").map(str::to_owned).collect();
+            let mut expect: Vec<String> = extra.lines().map(str::to_owned).collect();
+            for (name, value) in refusal
+                .headers()
+                .filter(|(name, _)| *name != RETRY_AFTER || !extra.contains("Retry"))
+            {
+                expect.push(format!("{name}: {}", value.to_str().unwrap()));
+            }
+            expect.push(format!("x-request-id: {id}"));
+            expect.push(format!("content-length: {}", text.len()));
+            expect.push(format!("connection: {}", if close { "close" } else { "keep-alive" }));
+            found.sort();
+            expect.sort();
+            assert_eq!(found, expect);
+        }
+    }
 }
 
 #[test]
@@ -180,4 +213,27 @@ fn no_two_reasons_share_a_code() {
 fn a_request_id_cannot_break_the_body() {
     let body: Value = serde_json::from_slice(&Refusal::no_route().body("a\"b\\c")).unwrap();
     assert_eq!(body["request_id"], "a\"b\\c");
+}
+
+#[test]
+fn what_needs_escaping_is_escaped_in_bytes_too() {
+    for message in [
+        "",
+        "plain",
+        "a \"quoted\" word",
+        "back\\slash",
+        "line\r\nfeed\u{1}",
+        "é ☕ \u{7f}",
+        "\"",
+        "\"\"",
+    ] {
+        for code in [0, 40_050, u32::MAX] {
+            let refusal = Refusal {
+                message: Cow::Borrowed(message),
+                code,
+                ..Refusal::no_route()
+            };
+            check_written(&refusal, &crate::request_id::accept("Root=1-67891233").unwrap());
+        }
+    }
 }

@@ -17,6 +17,7 @@ fn a_generated_id_is_26_characters_that_need_no_escaping() {
         assert_eq!(id.as_str().len(), 26);
         assert!(id.as_str().bytes().all(|byte| ALPHABET.contains(&byte)), "{id}");
         assert_eq!(id.header_value().as_bytes(), id.as_str().as_bytes());
+        check_written(&id);
         assert_eq!(accept(id.as_str()).unwrap().as_str(), id.as_str());
     }
 }
@@ -38,6 +39,7 @@ fn a_peers_id_is_kept_when_it_is_sane() {
     let check = |text: &str, kept: bool| {
         let id = accept(text);
         assert_eq!(id.as_ref().map(RequestId::as_str), kept.then_some(text), "{text:?}");
+        id.iter().for_each(check_written);
     };
     check("a", true);
     check("4bf92f3577b34da6a3ce929d0e0e4736", true);
@@ -56,4 +58,10 @@ fn a_peers_id_is_kept_when_it_is_sane() {
     check("naïve", false);
     check("a;b", false);
     check("a,b", false);
+}
+
+fn check_written(id: &RequestId) {
+    let mut out = b"before ".to_vec();
+    id.write(&mut out);
+    assert_eq!(out, format!("before x-request-id: {id}\r\n").into_bytes());
 }
