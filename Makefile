@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build check test fuzz bench audit
+.PHONY: help run build check test fuzz bench audit perf-gate perf-gate-record
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CLIENT_PACKAGES := gateway/server/tests/clients/crate_beta1 gateway/server/tests/clients/crate_beta9
@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 step = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
 help: ## List the recipes
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and start a working gateway with an app, a key and an upstream; Ctrl-C ends it
 	@.ci/setup run
@@ -38,7 +38,7 @@ check: ## Format, lints, unit tests and the repository's own rules
 	$(call step,the repository keeps its own rules)
 	@cargo test --workspace --test architecture --locked
 
-test: ## Everything, cheapest first: `check`, end-to-end tests, published clients, schedules, fuzzing
+test: ## Everything, cheapest first: `check`, end-to-end tests, published clients, schedules, perf-gate, fuzzing
 	@.ci/setup test
 	@$(MAKE) --no-print-directory check
 	$(call step,end-to-end tests and published clients)
@@ -46,12 +46,22 @@ test: ## Everything, cheapest first: `check`, end-to-end tests, published client
 	@cargo test --workspace --doc --locked
 	$(call step,threads on shared counters under thousands of schedules)
 	@cargo test --package portcullis-limits --features shuttle --lib --locked under_any_schedule
+	@$(MAKE) --no-print-directory perf-gate
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (60)
 	@.ci/setup run
 	$(call step,fuzz targets for $(FUZZ_SECONDS) s each)
 	@.ci/fuzz $(FUZZ_SECONDS)
+
+perf-gate: ## Count the instructions of a decision; fails where it grew by more than 3 % past benches/perf-gate.toml
+	@.ci/setup perf-gate
+	$(call step,instructions per request against the committed figures)
+	@cargo run --quiet --profile perf-gate --package portcullis-perf-gate --locked
+
+perf-gate-record: ## Count again and write benches/perf-gate.toml
+	@.ci/setup perf-gate
+	@cargo run --quiet --profile perf-gate --package portcullis-perf-gate --locked -- --record
 
 bench: ## Run the benchmarks; results with date and machine go to benches/results/
 	@.ci/setup run

@@ -25,7 +25,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// These see everything: they connect or measure the rest.
-const SEE_ALL: &[&str] = &["portcullis", "portcullis-benches"];
+const SEE_ALL: &[&str] = &["portcullis", "portcullis-benches", "portcullis-perf-gate"];
 
 /// External crates that only one crate may use.
 const SOLE_USERS: &[(&str, &str)] = &[
