@@ -4,7 +4,7 @@
 //! A new case is one function and one line in [`CASES`].
 
 use crate::engine::Engine;
-use crate::request::decide;
+use crate::request::{Written, decide};
 use anyhow::{Context, Result, ensure};
 use std::hint::black_box;
 
@@ -87,13 +87,13 @@ fn rate_limited() -> Result<Case> {
 
 fn of_status(status: u16, engine: Engine, credentials: impl FnOnce(&Engine) -> Vec<String>) -> Result<Case> {
     let credentials = credentials(&engine);
-    let mut head = Vec::with_capacity(4096);
+    let mut written = Written::default();
     Ok(Box::new(move |number| {
         engine.time.advance_us(APART_US);
         let caller = usize::try_from(number)? % KEYS;
-        let answered = decide(&engine, &credentials[caller], caller, &mut head)?;
+        let answered = decide(&engine, &credentials[caller], caller, &mut written)?;
         ensure!(answered == status, "answered {answered} instead of {status}");
-        black_box(&head);
+        black_box(&written.out);
         Ok(())
     }))
 }
