@@ -1,6 +1,6 @@
 //! Label values: fixed sets, decided here, so that no stranger can make up a time series.
 //!
-//! Knows the words and their order, not what they are attached to. Only [`crate::metrics`] uses it.
+//! Knows the words and their order, not what they are attached to. Only [`crate::metrics`] uses it. Every set ends with [`OTHER`].
 
 /// The word for everything that is not in its set.
 pub(crate) const OTHER: &str = "other";
@@ -56,30 +56,9 @@ pub(crate) const UPSTREAM_ERRORS: &[&str] = &[
 /// Classes of answers.
 pub(crate) const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
 
-/// Values resolved once for every word of a set, so that recording looks nothing up by hash.
-#[derive(Debug)]
-pub(crate) struct ByLabel<T> {
-    words: &'static [&'static str],
-    values: Box<[T]>,
-}
-
-impl<T> ByLabel<T> {
-    /// Resolves every word. The last one must be [`OTHER`].
-    pub(crate) fn new(words: &'static [&'static str], resolve: impl Fn(&str) -> T) -> ByLabel<T> {
-        debug_assert_eq!(
-            words.last(),
-            Some(&OTHER),
-            "a set of labels ends with the word for the rest"
-        );
-        ByLabel {
-            words,
-            values: words.iter().map(|word| resolve(word)).collect(),
-        }
-    }
-
-    /// The value of a word, or of [`OTHER`].
-    pub(crate) fn get(&self, word: &str) -> Option<&T> {
-        let index = self.words.iter().position(|known| *known == word);
-        self.values.get(index.unwrap_or(self.words.len().saturating_sub(1)))
-    }
+/// The place of a word in its set, or that of [`OTHER`], which is the last.
+#[inline]
+pub(crate) fn index(words: &[&str], word: &str) -> usize {
+    let index = words.iter().position(|known| *known == word);
+    index.unwrap_or(words.len().saturating_sub(1))
 }

@@ -1,35 +1,27 @@
 //! Every metric of the program: its name, its help, and the handle that records it.
 //!
-//! Knows nothing of requests; callers say what happened. Handles are resolved at start, so that recording is an atomic add.
+//! Knows nothing of requests; callers say what happened. What every request records is counted beside the thread that records it.
 //! The proxy and the decision API record; the admin listener copies the engine's own counts in and renders.
 
-use crate::label::{ByLabel, OUTCOMES, REFUSALS, STATUS_CLASSES, UPSTREAM_ERRORS};
+use crate::label::{OUTCOMES, REFUSALS, STATUS_CLASSES, UPSTREAM_ERRORS};
 use portcullis_verify::CacheStats;
-use prometheus::core::Collector;
-use prometheus::{
-    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
-};
-use std::sync::{Mutex, PoisonError};
+use prometheus::core::{Collector, Desc};
+use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+mod lane;
+mod recording;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod times;
 
+use recording::{Folded, HeldGuard, Holding, Recording};
 use sync::SyncMetrics;
 pub use sync::SyncTotals;
-
-/// From a decision on a warm key to one that waits for a look-up, in seconds.
-const DECISION_BUCKETS_S: &[f64] = &[
-    2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2,
-    0.5, 1.0,
-];
-
-/// From a fast upstream to a long stream, in seconds.
-const EXCHANGE_BUCKETS_S: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+use times::{DECISION, EXCHANGE, TimesCollector};
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,14 +45,8 @@ impl Surface {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    proxy: SurfaceMetrics,
-    authz: SurfaceMetrics,
-    decision_seconds: Histogram,
-    proxied_seconds: ByLabel<Histogram>,
-    refusals: ByLabel<IntCounter>,
-    upstream_errors: ByLabel<IntCounter>,
-    requests_in_flight: IntGauge,
-    streams_cut: IntCounter,
+    recording: Recording,
+    folded: Folded,
     cache: CacheMetrics,
     limits: LimitMetrics,
     usage: UsageMetrics,
@@ -95,12 +81,6 @@ pub struct UsageTotals {
     pub rows_dropped: u64,
     /// Seconds for which the oldest batch has waited to be acknowledged.
     pub oldest_s: u64,
-}
-
-#[derive(Debug)]
-struct SurfaceMetrics {
-    decisions: ByLabel<IntCounter>,
-    connections: IntGauge,
 }
 
 #[derive(Debug)]
@@ -148,18 +128,6 @@ impl Metrics {
             "Client connections that are open now, by surface.",
             &["surface"],
         )?;
-        let surface = |surface: Surface| SurfaceMetrics {
-            decisions: ByLabel::new(OUTCOMES, |outcome| {
-                decisions.with_label_values(&[surface.name(), outcome])
-            }),
-            connections: connections.with_label_values(&[surface.name()]),
-        };
-        let proxied_seconds = register.histograms(
-            "portcullis_proxied_seconds",
-            "Time from a request's head to the end of its answer, by class of status.",
-            &["class"],
-            EXCHANGE_BUCKETS_S,
-        )?;
         let refusals = register.counters(
             "portcullis_refusals_total",
             "Requests refused before any decision, by reason.",
@@ -178,27 +146,57 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Metrics {
-            proxy: surface(Surface::Proxy),
-            authz: surface(Surface::Authz),
-            decision_seconds: register.add(Histogram::with_opts(
-                HistogramOpts::new(
-                    "portcullis_decision_seconds",
-                    "Time from a presented key to its verdict.",
-                )
-                .buckets(DECISION_BUCKETS_S.to_vec()),
-            )?)?,
-            proxied_seconds: ByLabel::new(STATUS_CLASSES, |class| proxied_seconds.with_label_values(&[class])),
-            refusals: ByLabel::new(REFUSALS, |reason| refusals.with_label_values(&[reason])),
-            upstream_errors: ByLabel::new(UPSTREAM_ERRORS, |kind| upstream_errors.with_label_values(&[kind])),
-            requests_in_flight: register.gauge(
-                "portcullis_requests_in_flight",
-                "Requests that came in and are not answered yet.",
+        let recording = Recording::new();
+        let desc = |name: &str, help: &str, labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
+        };
+        registry.register(Box::new(TimesCollector {
+            desc: desc(
+                "portcullis_decision_seconds",
+                "Time from a presented key to its verdict.",
+                &[],
             )?,
+            scale: DECISION,
+            lanes: Arc::clone(&recording.lanes),
+            words: &[""],
+            pick: |cells, _| &cells.decision_times,
+        }))?;
+        registry.register(Box::new(TimesCollector {
+            desc: desc(
+                "portcullis_proxied_seconds",
+                "Time from a request's head to the end of its answer, by class of status.",
+                &["class"],
+            )?,
+            scale: EXCHANGE,
+            lanes: Arc::clone(&recording.lanes),
+            words: STATUS_CLASSES,
+            pick: |cells, class| &cells.exchange_times[class],
+        }))?;
+        let each = |words: &[&str], counters: &IntCounterVec, surface: &[&str]| {
+            let resolve = |word: &&str| counters.with_label_values(&[surface, &[word]].concat());
+            words.iter().map(resolve).collect()
+        };
+        let folded = Folded {
+            decisions: [Surface::Proxy, Surface::Authz].map(|surface| each(OUTCOMES, &decisions, &[surface.name()])),
+            refusals: each(REFUSALS, &refusals, &[]),
+            upstream_errors: each(UPSTREAM_ERRORS, &upstream_errors, &[]),
             streams_cut: register.counter(
                 "portcullis_streams_cut_total",
                 "Exchanges under way that were ended because their key no longer opens their route.",
             )?,
+            held: [
+                register.gauge(
+                    "portcullis_requests_in_flight",
+                    "Requests that came in and are not answered yet.",
+                )?,
+                connections.with_label_values(&[Surface::Proxy.name()]),
+                connections.with_label_values(&[Surface::Authz.name()]),
+            ],
+        };
+        Ok(Metrics {
+            recording,
+            folded,
             cache: CacheMetrics::new(register)?,
             limits: LimitMetrics::new(register)?,
             usage: UsageMetrics::new(register)?,
@@ -210,45 +208,30 @@ impl Metrics {
 
     /// Records a decision: `allowed`, the name of a denial's reason, or `control_unavailable`; anything else counts as
     /// `other`. `elapsed` runs from the presented key to the verdict.
+    #[inline]
     pub fn decision(&self, surface: Surface, outcome: &str, elapsed: Duration) {
-        if let Some(counter) = self.surface(surface).decisions.get(outcome) {
-            counter.inc();
-        }
-        self.decision_seconds.observe(elapsed.as_secs_f64());
+        self.recording.decision(surface, outcome, elapsed);
     }
 
     /// Records a whole exchange, from the request's head to the end of the answer with this status.
+    #[inline]
     pub fn proxied(&self, status: u16, elapsed: Duration) {
-        let class = match status / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            5 => "5xx",
-            _ => crate::label::OTHER,
-        };
-        if let Some(histogram) = self.proxied_seconds.get(class) {
-            histogram.observe(elapsed.as_secs_f64());
-        }
+        self.recording.exchange(status, elapsed);
     }
 
     /// Records a request that was refused before any decision, by the reason of its refusal.
     pub fn refused_before_decision(&self, reason: &'static str) {
-        if let Some(counter) = self.refusals.get(reason) {
-            counter.inc();
-        }
+        self.recording.refused(reason);
     }
 
     /// Records a failure at an upstream.
     pub fn upstream_error(&self, kind: &'static str) {
-        if let Some(counter) = self.upstream_errors.get(kind) {
-            counter.inc();
-        }
+        self.recording.upstream_error(kind);
     }
 
     /// Records that an exchange under way was ended because of its key.
     pub fn stream_cut(&self) {
-        self.streams_cut.inc();
+        self.recording.stream_cut();
     }
 
     /// Records that the limiter's counters were written down, or could not be.
@@ -262,12 +245,13 @@ impl Metrics {
 
     /// Counts a connection until the guard is dropped.
     pub fn connection(&self, surface: Surface) -> ConnectionGuard {
-        ConnectionGuard(Held::new(&self.surface(surface).connections))
+        ConnectionGuard(self.recording.hold(Holding::Connection(surface)))
     }
 
     /// Counts a request as unanswered until the guard is dropped.
+    #[inline]
     pub fn request_in_flight(&self) -> InFlightGuard {
-        InFlightGuard(Held::new(&self.requests_in_flight))
+        InFlightGuard(self.recording.hold(Holding::Request))
     }
 
     /// Copies the cache's own counts; called at scrape time.
@@ -309,14 +293,10 @@ impl Metrics {
 
     /// Everything, in the Prometheus text format 0.0.4.
     pub fn render(&self) -> Result<String, Error> {
+        let copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.recording.fold_into(&self.folded);
+        drop(copying);
         TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-
-    fn surface(&self, surface: Surface) -> &SurfaceMetrics {
-        match surface {
-            Surface::Proxy => &self.proxy,
-            Surface::Authz => &self.authz,
-        }
     }
 }
 
@@ -430,13 +410,6 @@ impl Registration<'_> {
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, Error> {
-        self.add(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-            labels,
-        )?)
-    }
 }
 
 /// Brings a counter up to a total that is kept elsewhere. A total that shrank leaves it as it is.
@@ -448,29 +421,12 @@ fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-/// One more on a gauge for as long as it lives.
-#[derive(Debug)]
-struct Held(IntGauge);
-
-impl Held {
-    fn new(gauge: &IntGauge) -> Held {
-        gauge.inc();
-        Held(gauge.clone())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// An open connection. Dropping it closes the books on it.
 #[derive(Debug)]
 #[must_use]
-pub struct ConnectionGuard(#[expect(dead_code, reason = "held for its drop")] Held);
+pub struct ConnectionGuard(#[expect(dead_code, reason = "held for its drop")] HeldGuard);
 
 /// An unanswered request. Dropping it closes the books on it.
 #[derive(Debug)]
 #[must_use]
-pub struct InFlightGuard(#[expect(dead_code, reason = "held for its drop")] Held);
+pub struct InFlightGuard(#[expect(dead_code, reason = "held for its drop")] HeldGuard);

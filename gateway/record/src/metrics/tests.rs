@@ -399,3 +399,130 @@ fn two_processes_in_one_do_not_share_a_registry() {
     let found = Exposition::of(&second).value("portcullis_refusals_total", &[("reason", "no_route")]);
     assert!(found.abs() < f64::EPSILON);
 }
+
+#[test]
+fn what_many_threads_record_adds_up() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 5_000;
+    let metrics = Metrics::new().unwrap();
+    let record = |first: u64| {
+        for number in first..first + EACH {
+            let guard = metrics.request_in_flight();
+            let outcome = if number % 2 == 0 { "allowed" } else { "key_malformed" };
+            metrics.decision(Surface::Proxy, outcome, Duration::from_nanos(number));
+            metrics.proxied(200, Duration::from_micros(number));
+            metrics.refused_before_decision("bad_request");
+            metrics.upstream_error("reset");
+            metrics.stream_cut();
+            drop(guard);
+        }
+    };
+    let seen = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let record = &record;
+            scope.spawn(move || record(thread * EACH));
+        }
+        // A scrape meanwhile sees counters that never fall.
+        scope.spawn(|| {
+            for _ in 0..20 {
+                let count = Exposition::of(&metrics).value("portcullis_decision_seconds_count", &[]);
+                seen.lock().unwrap().push(count);
+            }
+        });
+    });
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.is_sorted(), "{seen:?}");
+
+    let exposition = Exposition::of(&metrics);
+    let total = THREADS * EACH;
+    let check = |name: &str, labels: &[(&str, &str)], expect: u64| {
+        let found = exposition.value(name, labels);
+        assert!(
+            (found - f64::from(u32::try_from(expect).unwrap())).abs() < 1e-9,
+            "{name} {labels:?} {found}"
+        );
+    };
+    for outcome in ["allowed", "key_malformed"] {
+        let labels = [("outcome", outcome), ("surface", "proxy")];
+        check("portcullis_decisions_total", &labels, total / 2);
+    }
+    check("portcullis_decision_seconds_count", &[], total);
+    check("portcullis_decision_seconds_bucket", &[("le", "0.0000002")], 201);
+    check("portcullis_decision_seconds_bucket", &[("le", "0.00001")], 10_001);
+    check("portcullis_decision_seconds_bucket", &[("le", "+Inf")], total);
+    check("portcullis_proxied_seconds_count", &[("class", "2xx")], total);
+    check(
+        "portcullis_proxied_seconds_bucket",
+        &[("class", "2xx"), ("le", "0.01")],
+        10_001,
+    );
+    let microseconds = f64::from(u32::try_from(total * (total - 1) / 2).unwrap());
+    let sum = exposition.value("portcullis_proxied_seconds_sum", &[("class", "2xx")]);
+    assert!((sum - microseconds / 1e6).abs() < 1e-6, "{sum}");
+    let sum = exposition.value("portcullis_decision_seconds_sum", &[]);
+    assert!((sum - microseconds / 1e9).abs() < 1e-9, "{sum}");
+    check("portcullis_refusals_total", &[("reason", "bad_request")], total);
+    check("portcullis_upstream_errors_total", &[("kind", "reset")], total);
+    check("portcullis_streams_cut_total", &[], total);
+    check("portcullis_requests_in_flight", &[], 0);
+}
+
+#[test]
+fn a_guard_may_be_dropped_on_another_thread() {
+    let in_flight = |metrics: &Metrics| Exposition::of(metrics).value("portcullis_requests_in_flight", &[]);
+    let metrics = Metrics::new().unwrap();
+    let guards: Vec<_> = (0..10).map(|_| metrics.request_in_flight()).collect();
+    assert!((in_flight(&metrics) - 10.0).abs() < f64::EPSILON);
+    std::thread::scope(|scope| {
+        for guard in guards {
+            scope.spawn(move || drop(guard));
+        }
+    });
+    assert!(in_flight(&metrics).abs() < f64::EPSILON);
+    // It may even outlive what it was counted in.
+    let guard = metrics.connection(Surface::Authz);
+    drop(metrics);
+    drop(guard);
+}
+
+/// The exposition is what dashboards and rules are made for: to the letter, but for what the process says of itself.
+#[test]
+fn the_exposition_of_a_histogram_is_that_of_the_library() {
+    use prometheus::{HistogramOpts, HistogramVec};
+    let bounds: Vec<f64> = [
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    ]
+    .to_vec();
+    let help = "Time from a request's head to the end of its answer, by class of status.";
+    let opts = HistogramOpts::new("portcullis_proxied_seconds", help).buckets(bounds);
+    let theirs = HistogramVec::new(opts, &["class"]).unwrap();
+    let registry = prometheus::Registry::new();
+    registry.register(Box::new(theirs.clone())).unwrap();
+    for class in STATUS_CLASSES {
+        theirs.with_label_values(&[class]);
+    }
+    let metrics = Metrics::new().unwrap();
+    // Sums of these are exact in both.
+    for (status, ms) in [
+        (200, 500),
+        (200, 501),
+        (200, 0),
+        (404, 90_000),
+        (503, 60_000),
+        (101, 250),
+    ] {
+        metrics.proxied(status, Duration::from_millis(ms));
+        let class = format!("{}xx", status / 100);
+        theirs
+            .with_label_values(&[&class])
+            .observe(Duration::from_millis(ms).as_secs_f64());
+    }
+    let theirs = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let rendered = metrics.render().unwrap();
+    let ours: Vec<&str> = rendered
+        .lines()
+        .filter(|line| line.contains("portcullis_proxied_seconds"))
+        .collect();
+    assert_eq!(ours, theirs.lines().collect::<Vec<_>>());
+}
