@@ -1,9 +1,15 @@
 //! What the benches share: a population of keys in memory, and the engine set up over it.
 //!
-//! Measures nothing itself: each file in `micro/` measures one stage, [`limiters`] compares ways of limiting, and [`revocation`] measures a fleet.
+//! Measures nothing itself: each file in `micro/` measures one stage, [`limiters`] compares ways of limiting, [`revocation`]
+//! measures a fleet, and `load` compares gateways.
 
+mod caller;
 pub mod limiters;
+#[cfg(target_os = "linux")]
+pub mod load;
 pub mod machine;
+mod many_keys;
+mod process;
 pub mod revocation;
 
 use portcullis_limits::{LimiterSettings, LocalLimiter};

@@ -2,7 +2,6 @@
 //!
 //! Decides the order and the effort of the measurements; each module takes one of them. Called by the `measure-revocation` binary.
 
-mod caller;
 mod fleet;
 mod latency;
 mod page;

@@ -65,13 +65,15 @@ impl Dice {
     }
 }
 
-enum Subjects {
+/// All subjects, and how often each is drawn.
+pub(crate) enum Subjects {
     Uniform { count: u32 },
     Zipf { count: u32, cumulated: Vec<f64> },
 }
 
 impl Subjects {
-    fn new(count: u32, spread: Spread) -> Subjects {
+    /// So many, numbered from 0.
+    pub(crate) fn new(count: u32, spread: Spread) -> Subjects {
         match spread {
             Spread::Uniform => Subjects::Uniform { count },
             Spread::Zipf => {
@@ -88,7 +90,8 @@ impl Subjects {
         }
     }
 
-    fn draw(&self, dice: &mut Dice) -> u32 {
+    /// The number of the next.
+    pub(crate) fn draw(&self, dice: &mut Dice) -> u32 {
         match self {
             Subjects::Uniform { count } => u32::try_from(dice.below(u64::from(*count))).unwrap_or(0),
             Subjects::Zipf { count, cumulated } => {
@@ -101,7 +104,7 @@ impl Subjects {
 }
 
 /// Spreads ranks over subjects, one to one, so that frequent subjects are no neighbours in memory.
-fn scatter(rank: u32, count: u32) -> u32 {
+pub(crate) fn scatter(rank: u32, count: u32) -> u32 {
     // A prime that divides no population used here shuffles it without repeats.
     let scattered = (u64::from(rank) * 2_654_435_761) % u64::from(count);
     u32::try_from(scattered).unwrap_or(0)

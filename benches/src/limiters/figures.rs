@@ -7,13 +7,13 @@ use anyhow::Result;
 use std::fmt::Write as _;
 
 /// The worst of a few outcomes.
-pub(super) struct Worst {
-    pub(super) count: u64,
-    pub(super) percent: f64,
+pub(crate) struct Worst {
+    pub(crate) count: u64,
+    pub(crate) percent: f64,
 }
 
 /// The outcome with the largest figure in percent of its limit.
-pub(super) fn worst<'a>(
+pub(crate) fn worst<'a>(
     outcomes: impl Iterator<Item = &'a Outcome>,
     figure: impl Fn(&Outcome) -> u64,
 ) -> Option<Worst> {
@@ -25,25 +25,25 @@ pub(super) fn worst<'a>(
 }
 
 /// The figure in the middle.
-pub(super) fn median(figures: &[f64]) -> f64 {
+pub(crate) fn median(figures: &[f64]) -> f64 {
     span(figures)[1]
 }
 
 /// The lowest, the middle and the highest figure.
-pub(super) fn span(figures: &[f64]) -> [f64; 3] {
+pub(crate) fn span(figures: &[f64]) -> [f64; 3] {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     [0, sorted.len() / 2, sorted.len().saturating_sub(1)].map(|index| sorted.get(index).copied().unwrap_or(f64::NAN))
 }
 
 /// The middle figure, with the lowest and the highest in brackets.
-pub(super) fn spanned(figures: &[f64]) -> String {
+pub(crate) fn spanned(figures: &[f64]) -> String {
     let [low, middle, high] = span(figures);
     format!("{middle:.0} ({low:.0}–{high:.0})")
 }
 
 /// A count and its percentage of the limit.
-pub(super) fn counted(worst: Option<Worst>) -> String {
+pub(crate) fn counted(worst: Option<Worst>) -> String {
     match worst {
         Some(Worst { count: 0, .. }) | None => "0".to_owned(),
         Some(Worst { count, percent }) => format!("{count} ({percent:.1} %)"),
@@ -51,7 +51,7 @@ pub(super) fn counted(worst: Option<Worst>) -> String {
 }
 
 /// A round number, short.
-pub(super) fn thousands(count: u32) -> String {
+pub(crate) fn thousands(count: u32) -> String {
     if count.is_multiple_of(1_000_000) {
         format!("{} M", count / 1_000_000)
     } else {
@@ -60,14 +60,14 @@ pub(super) fn thousands(count: u32) -> String {
 }
 
 /// Adds a row of a table: a name, then cells.
-pub(super) fn row(page: &mut String, name: &str, cells: impl Iterator<Item = String>) -> Result<()> {
+pub(crate) fn row(page: &mut String, name: &str, cells: impl Iterator<Item = String>) -> Result<()> {
     let cells: Vec<String> = cells.collect();
     writeln!(page, "| {name} | {} |", cells.join(" | "))?;
     Ok(())
 }
 
 /// Adds the line under a table's head, for so many columns of figures.
-pub(super) fn rule(page: &mut String, columns: usize) -> Result<()> {
+pub(crate) fn rule(page: &mut String, columns: usize) -> Result<()> {
     writeln!(page, "|---|{}", "---:|".repeat(columns))?;
     Ok(())
 }

@@ -2,37 +2,21 @@
 //!
 //! Decides how they are set up; measures nothing.
 
-use super::caller::Caller;
-use anyhow::{Context, Result, bail};
+use crate::caller::Caller;
+use crate::process::{GATEWAY_TOKEN, Launch, Process, TOKEN};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use portcullis_verify::Clock;
 use serde_json::json;
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-/// The management token.
-const TOKEN: &str = "bench-management-token-0123456789";
-/// The gateway token.
-pub(crate) const GATEWAY_TOKEN: &str = "bench-gateway-token-0123456789abcdef";
 /// The one app.
 pub(crate) const APP: &str = "bench";
-/// How long anything may take before a measurement is given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
-
-/// A running process, which ends with this.
-pub(crate) struct Process {
-    child: Child,
-    listening: Arc<Mutex<Vec<(String, SocketAddr)>>>,
-}
 
 /// A running fleet.
 pub(crate) struct Fleet {
@@ -69,7 +53,7 @@ impl Fleet {
             "[control]\nstore = \"sqlite://{}\"\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
             self.store().display()
         );
-        let process = Process::start("control", &self.folder.path().join("control"), &config)?;
+        let process = start("control", &self.folder.path().join("control"), config)?;
         self.address = process.listening("control").await?;
         self.control = Some(process);
         Ok(())
@@ -82,12 +66,7 @@ impl Fleet {
 
     /// The control API's process id.
     pub(crate) fn control_pid(&self) -> Result<u32> {
-        Ok(self
-            .control
-            .as_ref()
-            .context("the control API does not run")?
-            .child
-            .id())
+        Ok(self.control.as_ref().context("the control API does not run")?.id())
     }
 
     /// The SQLite file.
@@ -109,7 +88,7 @@ impl Fleet {
             self.address, self.upstream
         );
         let folder = self.folder.path().join(format!("gateway-{}", self.gateways.len()));
-        let process = Process::start("gateway", &folder, &config)?;
+        let process = start("gateway", &folder, config)?;
         let (proxy, admin) = (process.listening("proxy").await?, process.listening("admin").await?);
         self.gateways.push(process);
         self.last_proxy = Some(proxy);
@@ -118,7 +97,7 @@ impl Fleet {
 
     /// The process id of the gateway that was started last.
     pub(crate) fn last_gateway_pid(&self) -> Result<u32> {
-        Ok(self.gateways.last().context("no gateway runs")?.child.id())
+        Ok(self.gateways.last().context("no gateway runs")?.id())
     }
 
     /// The proxy of the gateway that was started last.
@@ -132,97 +111,16 @@ impl Fleet {
     }
 }
 
-impl Process {
-    fn start(role: &str, folder: &Path, config: &str) -> Result<Process> {
-        std::fs::create_dir_all(folder)?;
-        let file = folder.join("portcullis.toml");
-        std::fs::write(&file, config)?;
-        let binary = std::env::current_exe()?.with_file_name("portcullis");
-        let mut child = Command::new(&binary)
-            .args([role, "--config"])
-            .arg(&file)
-            .current_dir(folder)
-            .env("PORTCULLIS__LOG__FORMAT", "json")
-            .env("PORTCULLIS_BOOTSTRAP_TOKEN", TOKEN)
-            .env("PORTCULLIS_BOOTSTRAP_GATEWAY_TOKEN", GATEWAY_TOKEN)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let listening = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&listening);
-        let stderr = child.stderr.take().context("standard error is piped")?;
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(told) = told(&line) {
-                    sink.lock().unwrap_or_else(PoisonError::into_inner).push(told);
-                }
-            }
-        });
-        Ok(Process { child, listening })
-    }
-
-    async fn listening(&self, surface: &str) -> Result<SocketAddr> {
-        until(&format!("a process listens for {surface}"), async || {
-            let told = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(told
-                .iter()
-                .find(|(name, _)| name == surface)
-                .map(|(_, address)| *address))
-        })
-        .await
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It has ended already, then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Surface and address, when a log line tells of a listener.
-fn told(line: &str) -> Option<(String, SocketAddr)> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    if line["message"] != "listening" {
-        return None;
-    }
-    let surface = line["surface"].as_str()?.to_owned();
-    Some((surface, line["address"].as_str()?.parse().ok()?))
-}
-
-/// Looks until there is an answer, or gives up.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    let begun = now_us();
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        if Duration::from_micros(now_us() - begun) > PATIENCE {
-            bail!("it never happened: {what}");
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Monotonic microseconds.
-pub(crate) fn now_us() -> u64 {
-    Clock::system().now().monotonic_us
-}
-
-/// Milliseconds from one time to a later one.
-pub(crate) fn milliseconds(from_us: u64, to_us: u64) -> f64 {
-    Duration::from_micros(to_us.saturating_sub(from_us)).as_secs_f64() * 1e3
-}
-
-/// The resident set of a process in bytes.
-pub(crate) fn resident_bytes(pid: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.context("the kernel tells no resident set")? * 1024.0)
+/// Starts the release binary that lies beside this program.
+fn start(role: &str, folder: &Path, config: String) -> Result<Process> {
+    let binary = std::env::current_exe()?.with_file_name("portcullis");
+    Process::start(&Launch {
+        binary: &binary,
+        role,
+        folder,
+        config,
+        variables: Vec::new(),
+    })
 }
 
 async fn start_upstream() -> Result<SocketAddr> {

@@ -5,9 +5,10 @@
 //! therefore up to so much too long.
 
 use super::Effort;
-use super::caller::Caller;
-use super::fleet::{APP, Fleet, milliseconds, now_us, until};
+use super::fleet::{APP, Fleet};
 use super::quantiles::Latencies;
+use crate::caller::Caller;
+use crate::process::{milliseconds, now_us, until};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::net::SocketAddr;

@@ -1,14 +1,14 @@
 //! How long a gateway takes to hold every key, and how much memory each key takes it.
 //!
-//! The keys are written into the store by `sqlite3`, past the control API, which would take minutes; they differ from real ones only in
-//! that nobody has their secrets.
+//! The keys differ from real ones only in that nobody has their secrets.
 
 use super::Effort;
-use super::caller::Caller;
-use super::fleet::{Fleet, milliseconds, now_us, resident_bytes, until};
+use super::fleet::Fleet;
 use super::latency::{make_key, until_admitted};
-use anyhow::{Context, Result, ensure};
-use std::process::Command;
+use crate::caller::Caller;
+use crate::many_keys::{self, Keys};
+use crate::process::{milliseconds, now_us, resident_bytes, until};
+use anyhow::{Result, ensure};
 
 /// What was measured.
 pub(crate) struct Preloaded {
@@ -30,7 +30,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Preloaded> {
     fleet.stop_last_gateway();
 
     fleet.stop_control();
-    fill(&fleet, effort.keys)?;
+    many_keys::write(&fleet.store(), &Keys::Nobodys(effort.keys))?;
     fleet.start_control().await?;
     let (seconds, bytes) = ready(&mut fleet).await?;
     ensure!(bytes > bytes_empty, "no key took any memory");
@@ -57,26 +57,4 @@ async fn ready(fleet: &mut Fleet) -> Result<(f64, f64)> {
     .await?;
     let seconds = milliseconds(begun, now_us()) / 1e3;
     Ok((seconds, resident_bytes(fleet.last_gateway_pid()?)?))
-}
-
-/// Copies the one key that is there, under new ids and hashes.
-fn fill(fleet: &Fleet, keys: u32) -> Result<()> {
-    let columns = "rotated_from, rotated_to, deployment_id, app_id, name, key_prefix, key_suffix, permissions, metadata, owner, \
-                   owner_user_id, environment, scheme_id, expires_at_us, last_used_at_us, created_at_us, updated_at_us, \
-                   revoked_at_us, revoked_reason";
-    let sql = format!(
-        "BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {keys}) \
-         INSERT INTO keys (id, hash, lineage_id, {columns}) \
-         SELECT last_id + i, randomblob(32), last_id + i, {columns} FROM n, id_head, (SELECT * FROM keys LIMIT 1) AS first; \
-         UPDATE id_head SET last_id = last_id + {keys}; COMMIT;"
-    );
-    let done = Command::new("sqlite3")
-        .arg("-bail")
-        .arg(fleet.store())
-        .arg(sql)
-        .output();
-    let done = done.context("sqlite3 must be installed")?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "sqlite3 failed: {said}");
-    Ok(())
 }

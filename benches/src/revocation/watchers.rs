@@ -4,9 +4,10 @@
 //! machine they take most of the processor themselves, so that the times say at most how long it takes.
 
 use super::Effort;
-use super::fleet::{Fleet, GATEWAY_TOKEN, milliseconds, now_us, resident_bytes, until};
+use super::fleet::Fleet;
 use super::latency::make_key;
 use super::quantiles::Latencies;
+use crate::process::{GATEWAY_TOKEN, milliseconds, now_us, resident_bytes, until};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use http::{Request, header};

@@ -1,0 +1,132 @@
+//! A running server that is measured: what it is called, where it listens, and whose processor time counts.
+//!
+//! Decides how foreign programs are started and ended; knows nothing of their configuration. Each peer's module writes that.
+
+use super::cores::Cores;
+use super::requests::Keys;
+use super::usage::family;
+use crate::process::until;
+use anyhow::{Context, Result, bail};
+use std::any::Any;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+/// What every server is set up over.
+pub(crate) struct Setup {
+    /// Who runs where.
+    pub(crate) cores: Cores,
+    /// Where configurations and stores are written.
+    pub(crate) folder: PathBuf,
+    /// The API behind the gateways.
+    pub(crate) upstream: SocketAddr,
+    /// The keys that open it.
+    pub(crate) keys: Arc<Keys>,
+}
+
+/// A server, which ends with this.
+pub(crate) struct Server {
+    /// What the tables call it.
+    pub(crate) name: String,
+    /// What it does for each request, in short.
+    pub(crate) does: &'static str,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Whose processor time and memory count.
+    pub(crate) processes: Vec<u32>,
+    /// The processes themselves, which end when they are dropped.
+    _running: Box<dyn Any>,
+}
+
+impl Server {
+    /// A server that listens already.
+    pub(crate) fn new(
+        name: String,
+        does: &'static str,
+        address: SocketAddr,
+        processes: Vec<u32>,
+        running: Box<dyn Any>,
+    ) -> Server {
+        Server {
+            name,
+            does,
+            address,
+            processes,
+            _running: running,
+        }
+    }
+
+    /// Starts a foreign program on the gateway's core, and waits until it listens.
+    pub(crate) async fn foreign(
+        setup: &Setup,
+        name: &str,
+        does: &'static str,
+        address: SocketAddr,
+        command: &mut Command,
+    ) -> Result<Server> {
+        let mut foreign = setup.cores.on(setup.cores.gateway, || Foreign::start(command))?;
+        until(&format!("{name} listens"), async || {
+            if let Some(ended) = foreign.child.try_wait()? {
+                bail!("{name} ended: {ended}");
+            }
+            Ok(TcpStream::connect(address).ok())
+        })
+        .await?;
+        let processes = family(foreign.child.id());
+        Ok(Server::new(
+            name.to_owned(),
+            does,
+            address,
+            processes,
+            Box::new(foreign),
+        ))
+    }
+}
+
+/// A foreign program, which ends with this.
+pub(crate) struct Foreign {
+    child: Child,
+}
+
+impl Foreign {
+    fn start(command: &mut Command) -> Result<Foreign> {
+        let program = command.get_program().to_owned();
+        let child = command.stdin(Stdio::null()).spawn();
+        let child = child.with_context(|| format!("cannot start {}", Path::new(&program).display()))?;
+        Ok(Foreign { child })
+    }
+
+    /// Starts this program in another role, which tells its address first.
+    pub(crate) fn own_role(arguments: &[&str]) -> Result<(Foreign, SocketAddr)> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut foreign = Foreign::start(Command::new(program).args(arguments).stdout(Stdio::piped()))?;
+        let stdout = foreign.child.stdout.take().context("standard output is piped")?;
+        let mut address = String::new();
+        BufReader::new(stdout).read_line(&mut address)?;
+        Ok((foreign, address.trim().parse()?))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        // Its children would outlive a killed parent; it has ended already, then, when there is none.
+        for process in family(self.child.id()) {
+            if let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
