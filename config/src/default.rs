@@ -73,7 +73,9 @@ impl Default for Gateway {
             header_count_max: 100,
             uri_bytes_max: 8 * KIB,
             body_bytes_max: None,
+            body_rate_min: 240,
             connections_max: 20_000,
+            connections_per_address_max: 4_096,
             drain_timeout: Duration::from_secs(30),
             cut_streams_after: Some(Duration::from_secs(5)),
         }

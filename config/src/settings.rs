@@ -98,8 +98,12 @@ pub struct Gateway {
     pub uri_bytes_max: usize,
     /// Largest request body in bytes; `None` means no limit. Default none.
     pub body_bytes_max: Option<u64>,
-    /// Most connections at once; further ones wait in the listen queue. Default 20 000.
+    /// Least bytes per second of a request body, on average, once `body_timeout` is over; 0 means any pace. Default 240.
+    pub body_rate_min: u64,
+    /// Most connections at once; past it those that wait for a request make room, longest first. Default 20 000.
     pub connections_max: usize,
+    /// Most connections of one client address (IPv6: of its /64) at once; 0 means no limit. Default 4 096.
+    pub connections_per_address_max: usize,
     /// How long a drain may take after SIGTERM. Default 30 s.
     pub drain_timeout: Duration,
     /// Age from which whatever a key no longer opens is cut, bodies under way included; upgraded connections, event streams and

@@ -86,9 +86,17 @@ fn read_limits(section: &mut Reader<'_>, gateway: &mut Gateway) {
             field.size(1..=1_024 * GIB).map(Some)
         }
     });
+    section.read("body_rate_min", &mut gateway.body_rate_min, |field| {
+        field.integer(0..=1_000_000_000)
+    });
     section.read("connections_max", &mut gateway.connections_max, |field| {
         field.integer(1..=10_000_000)
     });
+    section.read(
+        "connections_per_address_max",
+        &mut gateway.connections_per_address_max,
+        |field| field.integer(0..=10_000_000),
+    );
     section.read("drain_timeout", &mut gateway.drain_timeout, |field| {
         field.duration(Duration::ZERO..=DAY)
     });

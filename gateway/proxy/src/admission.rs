@@ -7,6 +7,7 @@ use crate::client_stream::{BodyLength, ClientStream};
 use crate::exchange::Exchange;
 use crate::flow::{FlowParts, between};
 use crate::framing::{self, Upgrade};
+use crate::pace::Pace;
 use crate::route::Route;
 use crate::{credential, reply};
 use http::header::UPGRADE;
@@ -31,6 +32,8 @@ pub(crate) struct RequestLimits {
     pub(crate) body_bytes_max: Option<u64>,
     /// Longest silence while a body arrives.
     body_timeout: Duration,
+    /// How fast a body must be on the whole.
+    pub(crate) pace: Pace,
     /// Longest time a client may take none of its answer.
     write_timeout: Duration,
 }
@@ -42,6 +45,7 @@ impl From<&settings::Gateway> for RequestLimits {
             uri_bytes_max: gateway.uri_bytes_max,
             body_bytes_max: gateway.body_bytes_max,
             body_timeout: gateway.body_timeout,
+            pace: Pace::from(gateway),
             write_timeout: gateway.body_timeout.max(gateway.keepalive_timeout),
         }
     }

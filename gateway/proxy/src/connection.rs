@@ -5,7 +5,10 @@
 
 use crate::client_stream::{ClientStream, HeadFault};
 use crate::cut::CuttableProxy;
+use crate::handshake::Turns;
+use crate::http2_connection::Http2Connection;
 use crate::listener::ListenerProfile;
+use crate::occupancy::{Occupancy, Place, Seat};
 use crate::proxy_protocol::{self, Announced};
 use crate::reply;
 use crate::transport::{Socket, Transport};
@@ -34,6 +37,10 @@ pub(crate) struct ConnectionServer {
     pub(crate) proxy: Arc<CuttableProxy>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Who is connected, and who has to go.
+    pub(crate) occupancy: Arc<Occupancy>,
+    /// Whose handshake goes on.
+    pub(crate) handshakes: Turns,
     /// Peers that may announce another client with the PROXY protocol; empty means that every peer may.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// How long and how much.
@@ -76,35 +83,39 @@ enum NoHead {
 
 impl ConnectionServer {
     /// Serves one connection until it ends.
-    pub(crate) async fn serve(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile) {
+    pub(crate) async fn serve(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile, place: Place) {
         let _counted = self.metrics.connection(Surface::Proxy);
         tokio::select! {
             biased;
             () = self.kill.cancelled() => {}
-            () = self.live(socket, peer, profile) => {}
+            () = self.live(socket, peer, profile, &place) => {}
         }
     }
 
-    async fn live(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile) {
-        let established = tokio::time::timeout(self.limits.header_timeout, self.establish(socket, peer, profile)).await;
-        let Some(stream) = established.ok().flatten() else {
-            return;
+    async fn live(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile, place: &Place) {
+        let establishing = self.establish(socket, peer, profile, place);
+        let stream = match tokio::time::timeout(self.limits.header_timeout, establishing).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(reason)) => return self.metrics.turned_away(reason),
+            Err(_) => return self.metrics.turned_away("handshake"),
         };
         if stream.negotiated_http2() || profile.h2c {
-            self.choose_protocol(stream).await;
+            self.choose_protocol(stream, place.seat()).await;
         } else {
-            self.serve_http1(Box::new(stream)).await;
+            self.serve_http1(Box::new(stream), place.seat()).await;
         }
     }
 
-    /// The handshakes. A connection that does not start as its listener demands is closed without a word.
+    /// The handshakes. A connection that does not start as its listener demands is closed without a word; it is counted
+    /// under the reason that this gives then.
     async fn establish(
         &self,
         mut socket: TcpStream,
         mut peer: SocketAddr,
         profile: &ListenerProfile,
-    ) -> Option<ClientStream> {
-        socket.set_nodelay(true).ok()?;
+        place: &Place,
+    ) -> Result<ClientStream, &'static str> {
+        socket.set_nodelay(true).map_err(|_| "handshake")?;
         let id = socket.as_raw_fd();
         let local = socket.local_addr().ok();
         let mut ahead = BytesMut::new();
@@ -114,22 +125,23 @@ impl ConnectionServer {
                 Ok(Announced::Client(_) | Announced::Local) => {}
                 Err(error) => {
                     tracing::debug!(%peer, %error, "a connection without a valid PROXY protocol header is closed");
-                    return None;
+                    return Err("handshake");
                 }
             }
+            place.belongs_to(peer.ip()).map_err(|_| "address_full")?;
         }
         let socket = Socket::new(socket, ahead);
         let transport = match &profile.tls {
             None => Transport::Plain(socket),
-            Some(acceptor) => match Transport::accept_tls(acceptor, socket).await {
-                Ok(transport) => transport,
-                Err(error) => {
+            Some(acceptor) => {
+                let handshake = Transport::accept_tls(acceptor, socket);
+                self.handshakes.take(handshake).await.map_err(|error| {
                     tracing::debug!(%peer, %error, "a TLS handshake failed");
-                    return None;
-                }
-            },
+                    "handshake"
+                })?
+            }
         };
-        Some(ClientStream::new(transport, id, peer, local))
+        Ok(ClientStream::new(transport, id, peer, local))
     }
 
     /// Whether this peer's word on its client counts: where trusted proxies are named, it must be one of them.
@@ -137,22 +149,24 @@ impl ConnectionServer {
         self.trusted_proxies.is_empty() || client_address::is_trusted(peer.ip(), &self.trusted_proxies)
     }
 
-    async fn choose_protocol(&self, mut stream: ClientStream) {
+    async fn choose_protocol(&self, mut stream: ClientStream, seat: &Arc<Seat>) {
         let must_be_http2 = stream.negotiated_http2();
         let preface = tokio::time::timeout(self.limits.header_timeout, stream.starts_with(HTTP2_PREFACE)).await;
         match preface {
-            Ok(Ok(true)) => self.serve_http2(stream.into_http2()).await,
-            Ok(Ok(false)) if !must_be_http2 => self.serve_http1(Box::new(stream)).await,
-            _ => {}
+            Ok(Ok(true)) => self.serve_http2(stream.into_http2(), seat).await,
+            Ok(Ok(false)) if !must_be_http2 => self.serve_http1(Box::new(stream), seat).await,
+            Ok(_) => {}
+            Err(_) => self.metrics.turned_away("no_request"),
         }
     }
 
-    async fn serve_http2(&self, stream: ClientStream) {
+    async fn serve_http2(&self, stream: ClientStream, seat: &Arc<Seat>) {
         // Streams are tasks of their own there; the idle timeout and the limits are in the proxy's options.
-        self.proxy.process_new(Box::new(stream), &self.draining).await;
+        let connection = Http2Connection::new(Arc::clone(&self.proxy), Arc::clone(seat));
+        connection.process_new(Box::new(stream), &self.draining).await;
     }
 
-    async fn serve_http1(&self, mut stream: Box<ClientStream>) {
+    async fn serve_http1(&self, mut stream: Box<ClientStream>, seat: &Seat) {
         let mut served: u32 = 0;
         loop {
             match self.next_head(&mut stream, served == 0).await {
@@ -163,6 +177,7 @@ impl ConnectionServer {
                     return stream.answer_and_close(&reply::raw(&refusal)).await;
                 }
             }
+            let Some(_under_way) = seat.begins() else { return };
             served = served.saturating_add(1);
             let session = self.session(stream, served);
             let Some(reused) = self.proxy.serve(session, &self.draining).await else {
@@ -182,7 +197,8 @@ impl ConnectionServer {
         }
         let arrival = async {
             if is_first {
-                self.wait_idle(stream, self.limits.header_timeout).await?;
+                // The timeout around this comes first.
+                self.wait_idle(stream, Duration::MAX).await?;
             }
             stream
                 .head_arrives(self.limits.header_bytes_max)
@@ -191,8 +207,14 @@ impl ConnectionServer {
         };
         match tokio::time::timeout(self.limits.header_timeout, arrival).await {
             Ok(arrived) => arrived,
-            Err(_) if stream.has_begun() => Err(NoHead::Refuse(Refusal::request_timeout())),
-            Err(_) => Err(NoHead::Leave),
+            Err(_) if stream.has_begun() => {
+                self.metrics.turned_away("slow_head");
+                Err(NoHead::Refuse(Refusal::request_timeout()))
+            }
+            Err(_) => {
+                self.metrics.turned_away("no_request");
+                Err(NoHead::Leave)
+            }
         }
     }
 

@@ -4,10 +4,8 @@
 //! HTTP/2, its stream is reset and the connection's other streams go on. Knows no reason to do so; [`crate::watchlist`] does.
 
 use crate::flow::Flow;
-use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use portcullis_record::Metrics;
@@ -25,6 +23,7 @@ tokio::task_local! {
 pub(crate) struct Cut {
     is_made: AtomicBool,
     made: Notify,
+    client_left: AtomicBool,
 }
 
 impl Cut {
@@ -38,6 +37,16 @@ impl Cut {
         self.is_made.store(true, Ordering::Release);
         // Kept for an exchange that does not wait yet.
         self.made.notify_one();
+    }
+
+    /// Notes that the client left before it was answered.
+    pub(crate) fn note_client_left(&self) {
+        self.client_left.store(true, Ordering::Release);
+    }
+
+    /// Whether the client left before it was answered.
+    pub(crate) fn client_left(&self) -> bool {
+        self.client_left.load(Ordering::Acquire)
     }
 
     /// Whether somebody ended the exchange.
@@ -57,8 +66,17 @@ pub(crate) struct CuttableProxy {
 impl CuttableProxy {
     /// Serves one exchange. `None` if its connection is of no further use, as after a cut.
     pub(crate) async fn serve(&self, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
-        let cut = Arc::<Cut>::default();
-        let exchange = CUT.scope(Arc::clone(&cut), self.proxy.process_new_http(session, shutdown));
+        self.serve_until(session, shutdown, &Arc::default()).await
+    }
+
+    /// The same, with a cut that the caller keeps an eye on.
+    pub(crate) async fn serve_until(
+        &self,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+        cut: &Arc<Cut>,
+    ) -> Option<ReusedHttpStream> {
+        let exchange = CUT.scope(Arc::clone(cut), self.proxy.process_new_http(session, shutdown));
         tokio::select! {
             biased;
             reused = exchange => reused,
@@ -67,29 +85,5 @@ impl CuttableProxy {
                 None
             }
         }
-    }
-}
-
-/// What pingora runs for each stream of an HTTP/2 connection.
-#[async_trait]
-impl HttpServerApp for CuttableProxy {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        self.serve(session, shutdown).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options.as_ref()
-    }
-
-    async fn http_cleanup(&self) {
-        self.proxy.http_cleanup().await;
     }
 }

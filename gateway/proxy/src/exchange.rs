@@ -42,6 +42,8 @@ pub(crate) struct Exchange {
     pub(crate) attempts: Attempts,
     /// Body bytes received in the attempt under way.
     pub(crate) body_bytes: u64,
+    /// Since when; `None` for one that may take its time.
+    pub(crate) body_since: Option<Moment>,
     /// The body has arrived to its end, or there is none.
     pub(crate) body_is_whole: bool,
     /// What a stage decided to answer instead of going on, when it could not answer itself.
@@ -74,6 +76,7 @@ impl Exchange {
             outcome: "client_left",
             attempts: Attempts::default(),
             body_bytes: 0,
+            body_since: None,
             body_is_whole: false,
             refusal: None,
             passed_on: None,
@@ -117,6 +120,9 @@ impl Exchange {
     pub(crate) fn record(&mut self, status: Option<u16>) {
         if std::mem::replace(&mut self.is_recorded, true) {
             return;
+        }
+        if status.is_none() && !self.cut.is_made() {
+            self.cut.note_client_left();
         }
         let status = status.unwrap_or(CLIENT_LEFT);
         let elapsed = self.parts.elapsed(self.started);

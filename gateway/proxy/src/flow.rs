@@ -136,6 +136,8 @@ impl ProxyHttp for Flow {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.body_bytes = 0;
+        let takes_its_time = is_of_type(&session.req_header().headers, GRPC);
+        exchange.body_since = (!takes_its_time).then(|| self.0.now());
         exchange.body_is_whole = false;
         forward::request(upstream, exchange, inbound(session))
     }
@@ -162,6 +164,14 @@ impl ProxyHttp for Flow {
         {
             exchange.refusal = Some(Refusal::payload_too_large());
             return Error::e_explain(ErrorType::HTTPStatus(413), "the body is longer than allowed");
+        }
+        if !end_of_stream
+            && let Some(since) = exchange.body_since
+            && !self.0.limits.pace.is_kept(since, exchange.body_bytes, self.0.now())
+        {
+            self.0.metrics.turned_away("slow_body");
+            exchange.refusal = Some(Refusal::request_timeout());
+            return Error::e_explain(ErrorType::HTTPStatus(408), "the body comes too slowly");
         }
         if end_of_stream {
             exchange.body_is_whole = true;

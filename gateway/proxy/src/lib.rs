@@ -9,9 +9,15 @@ mod proxy_protocol;
 
 mod transport;
 
+mod occupancy;
+
+mod handshake;
+
 mod client_stream;
 
 mod connection;
+
+mod http2_connection;
 
 mod cut;
 
@@ -22,6 +28,8 @@ mod exchange;
 mod admission;
 
 mod framing;
+
+mod pace;
 
 mod route;
 

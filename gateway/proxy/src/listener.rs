@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -135,38 +134,43 @@ fn tls_acceptor(files: &settings::ListenerTls) -> Result<pingora_core::tls::TlsA
     Ok(pingora_core::tls::TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until `stop`, each in a task of its own. Past `permits`, further ones wait in the listen queue.
+/// Accepts connections until `stop`, each in a task of its own. Where there is no room and nobody makes any, the next one
+/// waits, and further ones in the listen queue.
 pub(crate) async fn accept(
     listener: BoundListener,
     server: Arc<ConnectionServer>,
-    permits: Arc<Semaphore>,
     connections: TaskTracker,
     stop: CancellationToken,
 ) {
     loop {
-        let permit = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.socket.accept() => accepted,
         };
-        match accepted {
-            Ok((socket, peer)) => {
-                let server = Arc::clone(&server);
-                let profile = Arc::clone(&listener.profile);
-                connections.spawn(async move {
-                    server.serve(socket, peer, &profile).await;
-                    drop(permit);
-                });
-            }
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(address = %listener.address, %error, "a connection cannot be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        // Behind a PROXY protocol header is somebody else.
+        let known = (!listener.profile.proxy_protocol).then(|| peer.ip());
+        let Ok(mut place) = server.occupancy.enter(known) else {
+            server.metrics.turned_away("address_full");
+            continue;
+        };
+        let gone = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            gone = place.settle() => gone,
+        };
+        (0..gone).for_each(|_| server.metrics.turned_away("made_room"));
+        let seat = Arc::clone(place.seat());
+        let (server, profile) = (Arc::clone(&server), Arc::clone(&listener.profile));
+        let task = connections.spawn(async move { server.serve(socket, peer, &profile, place).await });
+        seat.is_served_by(task.abort_handle());
     }
 }

@@ -6,7 +6,9 @@ use crate::admission::RequestLimits;
 use crate::connection::{ConnectionLimits, ConnectionServer};
 use crate::cut::CuttableProxy;
 use crate::flow::{Flow, FlowParts};
+use crate::handshake::Turns;
 use crate::listener::{self, BoundListener};
+use crate::occupancy::Occupancy;
 use crate::route::{Route, RouteTable};
 use crate::upstream_pool::UpstreamError;
 use crate::watchlist::Watchlist;
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -31,6 +33,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 const UPSTREAM_CONNECTIONS_MIN: usize = 1024;
 /// Streams that an HTTP/2 client may have open at once.
 const HTTP2_STREAMS_MAX: u32 = 100;
+/// What is held of one stream's answer that its client does not take: a connection may hold [`HTTP2_STREAMS_MAX`] of them.
+const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Resets that a client may provoke from us on one connection (CVE-2025-8671).
+const HTTP2_OWN_RESETS_MAX: usize = 128;
 /// How long streams may take to notice that their connection is gone, once a drain is over.
 const ABANDON_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -139,17 +145,17 @@ impl Proxy {
             proxy: self.proxy,
             metrics: Arc::clone(&self.flow.metrics),
             trusted_proxies: self.gateway.trusted_proxies.clone(),
+            occupancy: Occupancy::new(&self.gateway),
+            handshakes: Turns::of_workers(workers(&self.gateway)),
             limits: ConnectionLimits::from(&self.gateway),
             draining,
             kill: kill.clone(),
         });
-        let permits = Arc::new(Semaphore::new(self.gateway.connections_max.min(Semaphore::MAX_PERMITS)));
         let connections = TaskTracker::new();
         for listener in listeners {
             connections.spawn(listener::accept(
                 listener,
                 Arc::clone(&server),
-                Arc::clone(&permits),
                 connections.clone(),
                 shutdown.clone(),
             ));
@@ -192,11 +198,14 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// Worker threads of the data plane.
+fn workers(gateway: &settings::Gateway) -> usize {
+    let cores = || std::thread::available_parallelism().ok().map(usize::from);
+    gateway.workers.or_else(cores).unwrap_or(1)
+}
+
 fn http_proxy_of(flow: &Arc<FlowParts>, gateway: &settings::Gateway) -> HttpProxy<Flow> {
-    let threads = gateway
-        .workers
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1);
+    let threads = workers(gateway);
     let connections = gateway.connections_max.max(UPSTREAM_CONNECTIONS_MIN);
     let conf = ServerConf {
         threads,
@@ -211,6 +220,8 @@ fn http_proxy_of(flow: &Arc<FlowParts>, gateway: &settings::Gateway) -> HttpProx
     let mut http2 = default_h2_options();
     http2.max_header_list_size(u32::try_from(gateway.header_bytes_max).unwrap_or(u32::MAX));
     http2.max_concurrent_streams(HTTP2_STREAMS_MAX);
+    http2.max_send_buffer_size(HTTP2_SEND_BUFFER_BYTES);
+    http2.max_local_error_reset_streams(Some(HTTP2_OWN_RESETS_MAX));
     proxy.h2_options = Some(http2);
     proxy
 }

@@ -40,6 +40,18 @@ pub(crate) const REFUSALS: &[&str] = &[
     OTHER,
 ];
 
+/// Why a connection was turned away, or closed before its client was done with it.
+pub(crate) const TURNED_AWAY: &[&str] = &[
+    "address_full",
+    "made_room",
+    "no_request",
+    "slow_head",
+    "slow_body",
+    "handshake",
+    "resets",
+    OTHER,
+];
+
 /// What went wrong at an upstream.
 pub(crate) const UPSTREAM_ERRORS: &[&str] = &[
     "unreachable",

@@ -3,7 +3,7 @@
 //! Knows nothing of requests; callers say what happened. What every request records is counted beside the thread that records it.
 //! The proxy and the decision API record; the admin listener copies the engine's own counts in and renders.
 
-use crate::label::{OUTCOMES, REFUSALS, STATUS_CLASSES, UPSTREAM_ERRORS};
+use crate::label::{self, OUTCOMES, REFUSALS, STATUS_CLASSES, TURNED_AWAY, UPSTREAM_ERRORS};
 use portcullis_verify::CacheStats;
 use prometheus::core::{Collector, Desc};
 use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -47,6 +47,7 @@ pub struct Metrics {
     registry: Registry,
     recording: Recording,
     folded: Folded,
+    turned_away: Vec<IntCounter>,
     cache: CacheMetrics,
     limits: LimitMetrics,
     usage: UsageMetrics,
@@ -138,6 +139,11 @@ impl Metrics {
             "Failures at an upstream, by kind.",
             &["kind"],
         )?;
+        let turned_away = register.counters(
+            "portcullis_connections_turned_away_total",
+            "Client connections refused, or closed before their clients were done with them, by reason.",
+            &["reason"],
+        )?;
         let build = register.gauges(
             "portcullis_build_info",
             "Always 1; the label says what runs.",
@@ -197,6 +203,7 @@ impl Metrics {
         Ok(Metrics {
             recording,
             folded,
+            turned_away: each(TURNED_AWAY, &turned_away, &[]),
             cache: CacheMetrics::new(register)?,
             limits: LimitMetrics::new(register)?,
             usage: UsageMetrics::new(register)?,
@@ -227,6 +234,13 @@ impl Metrics {
     /// Records a failure at an upstream.
     pub fn upstream_error(&self, kind: &'static str) {
         self.recording.upstream_error(kind);
+    }
+
+    /// Records a client's connection that was refused, or closed before its client was done with it.
+    pub fn turned_away(&self, reason: &'static str) {
+        if let Some(counter) = self.turned_away.get(label::index(TURNED_AWAY, reason)) {
+            counter.inc();
+        }
     }
 
     /// Records that an exchange under way was ended because of its key.

@@ -161,6 +161,7 @@ fn every_promised_metric_is_there_from_the_start() {
         "portcullis_refusals_total",
         "portcullis_upstream_errors_total",
         "portcullis_connections",
+        "portcullis_connections_turned_away_total",
         "portcullis_requests_in_flight",
         "portcullis_streams_cut_total",
         "portcullis_cache_hits_total",
@@ -275,6 +276,17 @@ fn times_fall_into_buckets() {
             metrics.proxied(status, Duration::from_millis(3))
         });
     }
+}
+
+#[test]
+fn what_is_turned_away_counts_by_known_word() {
+    let turned_away = "portcullis_connections_turned_away_total";
+    check(turned_away, &[("reason", "made_room")], 1.0, |metrics| {
+        metrics.turned_away("made_room")
+    });
+    check(turned_away, &[("reason", "other")], 1.0, |metrics| {
+        metrics.turned_away("novel")
+    });
 }
 
 #[test]
