@@ -152,6 +152,7 @@ pub(crate) async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(address = %listener.address, %error, "a connection cannot be accepted");
+                (0..server.occupancy.clear()).for_each(|_| server.metrics.turned_away("made_room"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

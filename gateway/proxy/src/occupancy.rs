@@ -114,7 +114,7 @@ impl Occupancy {
 
     /// Has those who wait for a request make room, the longest waiting first and sooner where an address has many.
     /// Gives how many will go.
-    fn clear(&self) -> usize {
+    pub(crate) fn clear(&self) -> usize {
         let taken = self.taken();
         let now = self.newcomers.load(Ordering::Relaxed);
         let mut waiting: Vec<(u64, u64, &Arc<Seat>)> = taken

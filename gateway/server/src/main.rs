@@ -6,6 +6,7 @@ mod admin;
 mod arguments;
 mod control_plane;
 mod echo;
+mod file_limit;
 mod key_usage;
 mod logging;
 mod news;

@@ -107,8 +107,10 @@ pub(crate) fn proxy(
     if routes.is_empty() {
         tracing::warn!("no [[routes]] are configured: the reverse proxy lets nothing through");
     }
+    let mut gateway = settings.gateway.clone();
+    gateway.connections_max = crate::file_limit::connections_max(gateway.connections_max);
     Ok(Proxy::new(ProxyParts {
-        gateway: settings.gateway.clone(),
+        gateway,
         routes,
         verifier: Arc::clone(&engine.verifier),
         metrics: Arc::clone(metrics),

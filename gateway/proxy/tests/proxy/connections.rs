@@ -129,11 +129,10 @@ async fn a_body_that_stops_arriving_ends_the_request() {
 }
 
 #[tokio::test]
-async fn further_connections_wait_when_there_are_enough() {
+async fn further_connections_wait_while_all_are_busy_and_replace_idle_ones() {
     let gateway = start_with(&[upstream().await.address], |setup| setup.gateway.connections_max = 1).await;
     let mut first = Client::connect(gateway.address).await;
-    first.send(gateway.get("/", "")).await;
-    assert_eq!(first.answer().await.status, 200);
+    first.send(gateway.get("/", "Content-Length: 2\r\n") + "a").await;
     let mut second = Client::connect(gateway.address).await;
     second.send(gateway.get("/", "")).await;
     assert!(
@@ -141,8 +140,43 @@ async fn further_connections_wait_when_there_are_enough() {
             .await
             .is_err()
     );
-    drop(first);
+    first.send("b").await;
+    assert_eq!(first.answer().await.status, 200);
     assert_eq!(second.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_at_once() {
+    let gateway = start_with(&[upstream().await.address], |setup| {
+        setup.gateway.connections_per_address_max = 1;
+    })
+    .await;
+    let mut first = Client::connect(gateway.address).await;
+    first.send(gateway.get("/", "")).await;
+    assert_eq!(first.answer().await.status, 200);
+    let mut second = Client::connect(gateway.address).await;
+    assert!(second.rest().await.is_empty(), "one too many");
+    first.send(gateway.get("/", "")).await;
+    assert_eq!(first.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_refused_though_it_is_never_silent() {
+    let gateway = start_with(&[upstream().await.address], |setup| {
+        setup.gateway.body_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut client = Client::connect(gateway.address).await;
+    client.send(gateway.get("/", "Content-Length: 1000\r\n")).await;
+    let mut drops = tokio::time::interval(Duration::from_millis(100));
+    let head = loop {
+        tokio::select! {
+            head = client.head() => break head,
+            _ = drops.tick() => {}
+        }
+        client.send("a").await;
+    };
+    assert!(head.starts_with("HTTP/1.1 408"), "{head}");
 }
 
 #[tokio::test]
