@@ -3,6 +3,7 @@
 use crate::client::{Client, ask};
 use crate::gateway::{eventually, start, start_with};
 use crate::upstream::{answering, serving, upstream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -130,19 +131,25 @@ async fn a_body_that_stops_arriving_ends_the_request() {
 
 #[tokio::test]
 async fn further_connections_wait_while_all_are_busy_and_replace_idle_ones() {
-    let gateway = start_with(&[upstream().await.address], |setup| setup.gateway.connections_max = 1).await;
+    let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = slow(&arrived, &go_on).await;
+    let gateway = start_with(&[slow], |setup| setup.gateway.connections_max = 1).await;
     let mut first = Client::connect(gateway.address).await;
-    first.send(gateway.get("/", "Content-Length: 2\r\n") + "a").await;
+    first.send(gateway.get("/", "")).await;
+    arrived.notified().await;
     let mut second = Client::connect(gateway.address).await;
     second.send(gateway.get("/", "")).await;
     assert!(
-        tokio::time::timeout(Duration::from_millis(300), second.head())
+        tokio::time::timeout(Duration::from_millis(300), arrived.notified())
             .await
             .is_err()
     );
-    first.send("b").await;
+    go_on.notify_one();
     assert_eq!(first.answer().await.status, 200);
+    arrived.notified().await;
+    go_on.notify_one();
     assert_eq!(second.answer().await.status, 200);
+    assert!(first.rest().await.is_empty(), "it was idle, and made room");
 }
 
 #[tokio::test]
@@ -190,22 +197,27 @@ async fn old_clients_are_answered_as_they_understand() {
     assert_eq!(answer.header("connection").as_deref(), Some("close"));
 }
 
-#[tokio::test]
-async fn a_drain_finishes_what_is_under_way_and_closes_the_rest() {
-    let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (tell, wait) = (Arc::clone(&arrived), Arc::clone(&go_on));
-    let slow = serving(move |stream| {
-        let (tell, wait) = (Arc::clone(&tell), Arc::clone(&wait));
+/// An upstream that says when a request has arrived, and answers when it is told to.
+async fn slow(arrived: &Arc<Notify>, go_on: &Arc<Notify>) -> SocketAddr {
+    let (arrived, go_on) = (Arc::clone(arrived), Arc::clone(go_on));
+    serving(move |stream| {
+        let (arrived, go_on) = (Arc::clone(&arrived), Arc::clone(&go_on));
         async move {
             let mut stream = Client::over(stream);
             while crate::upstream::next(&mut stream).await.is_some() {
-                tell.notify_one();
-                wait.notified().await;
+                arrived.notify_one();
+                go_on.notified().await;
                 stream.send(crate::upstream::OK).await;
             }
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_under_way_and_closes_the_rest() {
+    let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = slow(&arrived, &go_on).await;
     let mut gateway = start(&[slow]).await;
     let mut idle = Client::connect(gateway.address).await;
     idle.send(gateway.get("/", "")).await;
