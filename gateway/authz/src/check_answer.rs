@@ -137,9 +137,9 @@ impl Identity<'_> {
             deployment_id: Id(key.deployment_id.0),
             app_slug: &key.app.slug,
             key_name: &key.name,
-            owner_user_id: key.owner_user_id.map(Id),
-            organization_id: key.organization_id.map(Id),
-            workspace_id: key.workspace_id.map(Id),
+            owner_user_id: key.owner_user_id().map(Id),
+            organization_id: key.organization_id().map(Id),
+            workspace_id: key.workspace_id().map(Id),
             organization_membership_id: None,
             workspace_membership_id: None,
         }

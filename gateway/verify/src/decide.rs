@@ -43,11 +43,11 @@ pub fn may_go_on(key: &StoredKey, requirement: &Requirement, now: Moment) -> boo
 /// Why `key` opens nothing at all at `now`, if so. Both times are the first moment at which it is dead.
 #[must_use]
 pub fn is_dead(key: &StoredKey, now: Moment) -> Option<DenialReason> {
-    if key.revoked_at_us.is_some_and(|at_us| now.wall_us >= at_us) {
+    if key.revoked_at_us().is_some_and(|at_us| now.wall_us >= at_us) {
         Some(DenialReason::KeyRevoked)
     } else if !key.app.is_active {
         Some(DenialReason::AppInactive)
-    } else if key.expires_at_us.is_some_and(|at_us| now.wall_us >= at_us) {
+    } else if key.expires_at_us().is_some_and(|at_us| now.wall_us >= at_us) {
         Some(DenialReason::KeyExpired)
     } else {
         None

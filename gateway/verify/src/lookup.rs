@@ -6,13 +6,16 @@
 //! Invariant: once [`Lookup::apply`] has returned for a change, no answer read before that change is given or kept, whatever was
 //! in flight. Three things carry it:
 //!
-//! - Every hash belongs to a stripe, whose lock orders the landing of fills and the changes of single keys. A change raises the
+//! - Every hash belongs to a stripe, whose lock orders hits, the landing of fills and the changes of single keys. A change raises the
 //!   stripe's fence and drops the entry in one critical section; a fill lands, and is handed out, only if it was read at or
-//!   after the fence, in one critical section too.
+//!   after the fence, in one critical section too; a hit takes its share of the entry in a third, which is short.
 //! - A change that concerns many keys at once is not carried to each of them. It is noted in `WideFences` and counted in
 //!   `wide`; an entry remembers the count up to which it was held against the notes, so that a hit costs one comparison until the
 //!   next such change.
 //! - A new history of the store, or a doubt, raises the floor: what was read before it is not given any more.
+//!
+//! What is held is what the stripes hold. Who must go when there is no room is [`room`]'s to say; it is told of what is let in after
+//! the lock was given back, so that nobody waits for it, and nothing is ever answered from there.
 //!
 //! A lookup may be made to hold every key ([`Lookup::of_every_key`]). Then a hash that is not held is unknown without asking, once
 //! the table is whole and for as long as no change names it: a change makes it *pending* in the critical section that drops the
@@ -21,13 +24,19 @@
 mod completeness;
 mod fence;
 mod flight;
+mod held_keys;
 #[cfg(test)]
 mod interleaving_tests;
-mod known_keys;
+mod landing;
+mod room;
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 pub(crate) mod scripted_source;
 mod shared_apps;
+mod shared_grants;
 mod shared_rules;
+mod stripe;
 mod table;
 #[cfg(test)]
 mod table_interleaving_tests;
@@ -36,29 +45,22 @@ mod table_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    Change, ChangeKind, Clock, Freshness, KeyHash, KeyRecord, KeySource, Moment, RuleSet, Standing, StoredKey, Version,
-};
+use crate::{Change, ChangeKind, Clock, Freshness, KeyHash, KeySource, Moment, RuleSet, Standing, StoredKey, Version};
 use completeness::Completeness;
 pub use completeness::TableState;
-use fence::{StripeFence, WideFences};
-use flight::Flight;
-use known_keys::KnownKeys;
+use fence::WideFences;
 use moka::policy::EvictionPolicy;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MutexGuard, RwLock};
+use room::{Room, SAMPLE};
 use shared_apps::SharedApps;
+use shared_grants::SharedGrants;
 use shared_rules::SharedRules;
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use stripe::{Stripe, Stripes};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-
-/// Stripes of the hash; more than the fills that usually run at once, so that they seldom meet.
-const STRIPES: usize = 256;
-/// Hit counters, so that hits of different keys do not fight for one cache line.
-const HIT_COUNTERS: usize = 16;
 
 /// How much the cache holds and how hard it may press the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ pub enum Found {
 /// What [`Lookup`] counted since it was made, and what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LookupStats {
-    /// Keys held, roughly.
+    /// Keys held.
     pub known_keys: u64,
     /// Hashes remembered as unknown, roughly.
     pub unknown_keys: u64,
@@ -103,11 +105,11 @@ pub struct LookupStats {
 
 /// The cache in front of a [`KeySource`].
 pub struct Lookup {
-    known: KnownKeys,
+    stripes: Stripes,
+    room: Room,
     /// Of a table of every key. Of anything else, never complete.
     completeness: Completeness,
     unknown: moka::sync::Cache<KeyHash, Absence>,
-    stripes: Box<[Mutex<Stripe>]>,
     wide_fences: RwLock<WideFences>,
     /// How many wide changes there were. Written only under the write lock of `wide_fences`.
     wide: AtomicU64,
@@ -116,6 +118,7 @@ pub struct Lookup {
     source: Arc<dyn KeySource>,
     rules: SharedRules,
     apps: SharedApps,
+    grants: SharedGrants,
     clock: Clock,
     /// Unset: up to date at all times.
     freshness: OnceLock<Arc<Freshness>>,
@@ -139,42 +142,12 @@ struct Absence {
 }
 
 #[derive(Default)]
-struct Stripe {
-    fence: StripeFence,
-    flights: HashMap<KeyHash, Flight>,
-    /// Of a table: hashes that a change named, or that had a key when it was last heard of, and are not held.
-    pending: HashSet<KeyHash>,
-}
-
-#[derive(Default)]
 struct Counters {
-    hits: [HitCounter; HIT_COUNTERS],
+    /// Hashes that were known to be unknown. Hits of keys are counted in their stripes.
+    absences: AtomicU64,
     misses: AtomicU64,
     fills: AtomicU64,
     fill_errors: AtomicU64,
-}
-
-/// Alone on its cache line.
-#[derive(Default)]
-#[repr(align(64))]
-struct HitCounter(AtomicU64);
-
-/// What became of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    /// It is held, or one that was read later.
-    Held,
-    /// It is good, and there is no room for it.
-    NoRoom,
-    /// A change that was applied came after it.
-    Outdated,
-}
-
-/// An answer of the source that may still turn out to be outdated.
-#[derive(Debug, Clone)]
-struct Landed {
-    found: Found,
-    as_of: Version,
 }
 
 impl Lookup {
@@ -186,32 +159,33 @@ impl Lookup {
         default_rules: Arc<RuleSet>,
         clock: Clock,
     ) -> Lookup {
-        let known = KnownKeys::cache(settings.keys_max);
-        Lookup::holding(known, settings, source, default_rules, clock)
+        let room = Room::cache(settings.keys_max);
+        Lookup::holding(room, settings, source, default_rules, clock)
     }
 
     fn holding(
-        known: KnownKeys,
+        room: Room,
         settings: CacheSettings,
         source: Arc<dyn KeySource>,
         default_rules: Arc<RuleSet>,
         clock: Clock,
     ) -> Lookup {
         Lookup {
-            known,
+            stripes: Stripes::new(),
+            room,
             completeness: Completeness::default(),
             // By recency: what a flood of junk leaves behind should be what goes first.
             unknown: moka::sync::Cache::builder()
                 .max_capacity(settings.unknown_keys_max)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             wide_fences: RwLock::default(),
             wide: AtomicU64::new(0),
             floors: AtomicU64::new(0),
             source,
             rules: SharedRules::new(default_rules),
             apps: SharedApps::default(),
+            grants: SharedGrants::default(),
             clock,
             freshness: OnceLock::new(),
             runtime: Handle::try_current().ok(),
@@ -241,8 +215,7 @@ impl Lookup {
             .is_none_or(|freshness| freshness.standing(now) == Standing::Fresh)
     }
 
-    /// The answer, if it is in memory. Never waits for the source, allocates nothing. For a key that is held it takes no lock of
-    /// ours.
+    /// The answer, if it is in memory. Never waits for the source, allocates nothing.
     #[must_use]
     pub fn held(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
         let found = self.find(hash, now);
@@ -255,11 +228,28 @@ impl Lookup {
     /// The same, for who will ask again or else say [`Lookup::count_miss`]: only what is found is counted.
     #[must_use]
     pub(crate) fn find(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
-        let found = self.recall(hash, now)?;
-        self.counters.hits[usize::from(hash.0[1]) % HIT_COUNTERS]
-            .0
-            .fetch_add(1, Ordering::Relaxed);
-        Some(found)
+        let mut stripe = self.stripes.of(hash);
+        let Some(key) = stripe.held.get(hash) else {
+            let found = self.recall_absence(stripe, hash, now);
+            let is_found = u64::from(found.is_some());
+            self.counters.absences.fetch_add(is_found, Ordering::Relaxed);
+            return found;
+        };
+        let key = Arc::clone(key);
+        if !self.is_trusted(&key) {
+            drop(stripe);
+            if !self.trusts(&key) {
+                return None;
+            }
+            stripe = self.stripes.of(hash);
+        }
+        stripe.hits += 1;
+        let is_sample = stripe.hits.is_multiple_of(SAMPLE);
+        drop(stripe);
+        if is_sample {
+            self.room.used(hash);
+        }
+        Some(Found::Known(key))
     }
 
     /// Counts a look-up that was not answered from memory.
@@ -270,45 +260,59 @@ impl Lookup {
     /// The same, for those who look again at what a request was admitted with: it is counted neither as a hit nor as a miss.
     #[must_use]
     pub(crate) fn recall(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
-        if let Some(found) = self.recall_read(hash, now) {
-            return Some(found);
+        let stripe = self.stripes.of(hash);
+        match stripe.held.get(hash).map(Arc::clone) {
+            Some(key) => {
+                drop(stripe);
+                self.trusts(&key).then_some(Found::Known(key))
+            }
+            None => self.recall_absence(stripe, hash, now),
         }
-        if !self.completeness.is_complete() {
-            return None;
-        }
-        self.recall_all(&self.stripe(hash).lock(), hash, now)
     }
 
     /// The same, for who has the stripe. What was there when the stripe was taken is what counts.
     fn recall_all(&self, stripe: &Stripe, hash: &KeyHash, now: Moment) -> Option<Found> {
-        if let Some(found) = self.recall_read(hash, now) {
-            return Some(found);
+        if let Some(key) = stripe.held.get(hash) {
+            return self.trusts(key).then(|| Found::Known(Arc::clone(key)));
         }
-        let is_absent = self.completeness.is_complete()
-            && !stripe.pending.contains(hash)
-            && self.tells_absence(now)
-            // One that is held, and not trusted.
-            && self.known.get(hash).is_none();
+        let is_absent = self.is_absent(stripe, hash, now) || self.remembers_absence(hash, now);
         is_absent.then_some(Found::Unknown)
     }
 
-    /// The answer that was read for this hash, if one is remembered.
-    fn recall_read(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
-        if let Some(key) = self.known.get(hash) {
-            return self.trusts(&key).then_some(Found::Known(key));
-        }
-        let absence = self.unknown.get(hash)?;
-        let is_current = absence.floors == self.floors.load(Ordering::Acquire) && now.monotonic_us < absence.until_us;
-        (is_current && self.tells_absence(now)).then_some(Found::Unknown)
+    /// Whether a hash that is not held in this stripe is known to be unknown. Gives the stripe back as soon as can be.
+    fn recall_absence(&self, stripe: MutexGuard<'_, Stripe>, hash: &KeyHash, now: Moment) -> Option<Found> {
+        let is_absent = self.is_absent(&stripe, hash, now);
+        drop(stripe);
+        (is_absent || self.remembers_absence(hash, now)).then_some(Found::Unknown)
+    }
+
+    /// Whether a hash that is not held is unknown because the table is whole.
+    fn is_absent(&self, stripe: &Stripe, hash: &KeyHash, now: Moment) -> bool {
+        self.completeness.is_complete() && !stripe.pending.contains(hash) && self.tells_absence(now)
+    }
+
+    /// Whether this hash was read to be unknown, and that still counts.
+    fn remembers_absence(&self, hash: &KeyHash, now: Moment) -> bool {
+        self.unknown.get(hash).is_some_and(|absence| {
+            absence.floors == self.floors.load(Ordering::Acquire)
+                && now.monotonic_us < absence.until_us
+                && self.tells_absence(now)
+        })
+    }
+
+    /// Whether `key` was held against every wide change already.
+    #[inline]
+    fn is_trusted(&self, key: &StoredKey) -> bool {
+        key.trusted_at.load(Ordering::Relaxed) >= self.wide.load(Ordering::Acquire)
     }
 
     /// Whether no wide change came after `key` was read. Remembers a yes in the entry.
     fn trusts(&self, key: &StoredKey) -> bool {
-        // Read before the notes: a change that comes in between leaves the entry to be asked about again.
-        let wide = self.wide.load(Ordering::Acquire);
-        if key.trusted_at.load(Ordering::Relaxed) >= wide {
+        if self.is_trusted(key) {
             return true;
         }
+        // Read before the notes: a change that comes in between leaves the entry to be asked about again.
+        let wide = self.wide.load(Ordering::Acquire);
         let is_current = self.wide_fences.read().admit(key.as_of, Some(key));
         if is_current {
             key.trusted_at.fetch_max(wide, Ordering::Relaxed);
@@ -324,10 +328,10 @@ impl Lookup {
         let revision = change.version.revision;
         match change.kind {
             ChangeKind::KeyCreated(hash) | ChangeKind::KeyChanged(hash) => {
-                let mut stripe = self.stripe(&hash).lock();
+                let mut stripe = self.stripes.of(&hash);
                 stripe.fence.raise(change.version);
                 self.make_pending(&mut stripe, &hash);
-                self.known.remove(&hash);
+                self.drop_held(&mut stripe, &hash);
                 self.unknown.invalidate(&hash);
             }
             ChangeKind::AppChanged(app) => self.note(|fences| fences.raise_app(app, revision)),
@@ -349,7 +353,10 @@ impl Lookup {
     /// What is in flight meanwhile must come from the source as it is now.
     pub fn forget_all(&self) {
         self.incomplete();
-        self.known.clear();
+        for mut stripe in self.stripes.each() {
+            self.room.leave(stripe.held.clear());
+        }
+        self.room.forget_all();
         self.unknown.invalidate_all();
     }
 
@@ -376,81 +383,17 @@ impl Lookup {
         }
     }
 
-    /// What is kept of a record: what it has in common with others is held once.
-    fn compile(&self, record: KeyRecord, as_of: Version) -> Arc<StoredKey> {
-        let rules = self.rules.of(record.scheme.as_ref());
-        let app = self.apps.of(&record.app);
-        Arc::new(StoredKey::sharing(record, as_of, app, rules))
-    }
-
-    /// Lets an answer of the source in, if it is not outdated: keeps it, and ends the flight. The flight goes on otherwise.
-    fn land(&self, hash: &KeyHash, answer: &Landed) -> bool {
-        let mut stripe = self.stripe(hash).lock();
-        let is_good = self.keep(&mut stripe, hash, answer) != Kept::Outdated;
-        if is_good {
-            stripe.flights.remove(hash);
-        }
-        is_good
-    }
-
-    /// Keeps an answer, if no change that was applied came after it.
-    fn keep(&self, stripe: &mut Stripe, hash: &KeyHash, answer: &Landed) -> Kept {
-        // Read before the notes, as in `trusts`.
-        let wide = self.wide.load(Ordering::Acquire);
-        let floors = self.floors.load(Ordering::Acquire);
-        if !self.is_current(stripe, answer) {
-            // There was a key, and all that is known of it is outdated.
-            if matches!(answer.found, Found::Known(_)) && self.known.get(hash).is_none() {
-                self.make_pending(stripe, hash);
-            }
-            return Kept::Outdated;
-        }
-        if self.holds_newer(hash, answer.as_of) {
-            return Kept::Held;
-        }
-        match &answer.found {
-            Found::Known(key) => {
-                key.trusted_at.fetch_max(wide, Ordering::Relaxed);
-                self.unknown.invalidate(hash);
-                if !self.known.insert(*hash, Arc::clone(key)) {
-                    self.completeness.spoil(None);
-                    return Kept::NoRoom;
-                }
-            }
-            Found::Unknown => {
-                let ttl_us = u64::try_from(self.settings.unknown_ttl.as_micros()).unwrap_or(u64::MAX);
-                let until_us = self.clock.now().monotonic_us.saturating_add(ttl_us);
-                self.known.remove(hash);
-                self.unknown.insert(*hash, Absence { floors, until_us });
-            }
-        }
-        self.settle(stripe, hash);
-        Kept::Held
-    }
-
-    /// Whether a key is held that was read after `as_of`, and is still good: an older answer must not take its place.
-    fn holds_newer(&self, hash: &KeyHash, as_of: Version) -> bool {
-        self.known
-            .get(hash)
-            .is_some_and(|held| held.as_of != as_of && held.as_of.covers(as_of) && self.trusts(&held))
-    }
-
-    /// Whether no change applied so far came after `answer` was read.
-    fn is_current(&self, stripe: &Stripe, answer: &Landed) -> bool {
-        let key = match &answer.found {
-            Found::Known(key) => Some(&**key),
-            Found::Unknown => None,
-        };
-        stripe.fence.admits(answer.as_of) && self.wide_fences.read().admit(answer.as_of, key)
-    }
-
-    fn stripe(&self, hash: &KeyHash) -> &Mutex<Stripe> {
-        &self.stripes[usize::from(hash.0[0]) % STRIPES]
-    }
-
     /// Does the caches' put-off housekeeping.
     pub fn sweep(&self) {
-        self.known.sweep(self.clock.now());
+        self.room.sweep();
+        self.dismiss();
+        if self.room.is_crowded() {
+            let now = self.clock.now();
+            for mut stripe in self.stripes.each() {
+                self.room.leave(stripe.held.retain(|key| !room::is_long_over(key, now)));
+            }
+            self.room.pruned();
+        }
         self.unknown.run_pending_tasks();
     }
 
@@ -458,14 +401,10 @@ impl Lookup {
     #[must_use]
     pub fn stats(&self) -> LookupStats {
         LookupStats {
-            known_keys: self.known.count(),
+            known_keys: u64::try_from(self.room.count()).unwrap_or(u64::MAX),
             unknown_keys: self.unknown.entry_count(),
-            hits: self
-                .counters
-                .hits
-                .iter()
-                .map(|counter| counter.0.load(Ordering::Relaxed))
-                .sum(),
+            hits: self.counters.absences.load(Ordering::Relaxed)
+                + self.stripes.each().map(|stripe| stripe.hits).sum::<u64>(),
             misses: self.counters.misses.load(Ordering::Relaxed),
             fills: self.counters.fills.load(Ordering::Relaxed),
             fill_errors: self.counters.fill_errors.load(Ordering::Relaxed),

@@ -33,7 +33,7 @@ pub(crate) async fn verify_key(
     let finding = Finding::of(verdict, tenant.id());
     let revocation = match &finding.key {
         // When and why is for people; the decision itself only knows that it is revoked.
-        Some(key) if key.revoked_at_us.is_some() => match api.store().get_key(tenant.id(), key.key_id).await {
+        Some(key) if key.revoked_at_us().is_some() => match api.store().get_key(tenant.id(), key.key_id).await {
             Ok(key) => Revocation {
                 at: key.revoked_at,
                 reason: key.revoked_reason,
@@ -109,7 +109,7 @@ impl Finding {
             permissions: key.map_or_else(Vec::new, |key| {
                 key.permissions.iter().map(|name| name.to_string()).collect()
             }),
-            expires_at: time(key.and_then(|key| key.expires_at_us)),
+            expires_at: time(key.and_then(|key| key.expires_at_us())),
             revoked_at: revocation.at,
             revoked_reason: revocation.reason,
             rate_limits: self.rate_limits(),
@@ -154,7 +154,7 @@ impl Finding {
                 None => "The key is revoked.".to_owned(),
             },
             Some(DenialReason::AppInactive) => "The key's app is switched off or deleted.".to_owned(),
-            Some(DenialReason::KeyExpired) => match time(key.and_then(|key| key.expires_at_us)) {
+            Some(DenialReason::KeyExpired) => match time(key.and_then(|key| key.expires_at_us())) {
                 Some(at) => format!("The key expired at {at}."),
                 None => "The key is expired.".to_owned(),
             },

@@ -84,9 +84,9 @@ impl Field {
             Field::DeploymentId => number(out, key.deployment_id.0),
             Field::AppSlug => text(out, &key.app.slug, TEXT),
             Field::KeyName => text(out, &key.name, TEXT),
-            Field::OwnerUserId => return id(out, key.owner_user_id),
-            Field::OrganizationId => return id(out, key.organization_id),
-            Field::WorkspaceId => return id(out, key.workspace_id),
+            Field::OwnerUserId => return id(out, key.owner_user_id()),
+            Field::OrganizationId => return id(out, key.organization_id()),
+            Field::WorkspaceId => return id(out, key.workspace_id()),
             Field::Permissions => {
                 for (index, permission) in key.permissions.iter().enumerate() {
                     if index > 0 {
@@ -95,8 +95,8 @@ impl Field {
                     text(out, permission, LIST_ENTRY);
                 }
             }
-            Field::Metadata if key.metadata.is_empty() => out.extend_from_slice(b"{}"),
-            Field::Metadata => return json(out, &key.metadata),
+            Field::Metadata if key.metadata().is_empty() => out.extend_from_slice(b"{}"),
+            Field::Metadata => return json(out, key.metadata()),
         }
         true
     }

@@ -1,12 +1,13 @@
 //! Where the decisions on one key are counted: a word for each way in which they can end.
 //!
-//! Decides which word that is, and what it is called in a report. Knows nothing of minutes, reports or other keys. A cell hangs on the
-//! record of its key; [`super::meter`] notes in it and takes from it.
+//! Decides which word that is, and what it is called in a report. Knows nothing of minutes, reports or other keys. The word of what was
+//! allowed lies in the record of its key, and those of refusals hang on it; [`super::meter`] notes in them and takes from them.
 
 use super::UsageOutcome;
-use super::tally::TallyWord;
+use super::tally::Word;
 use portcullis_verify::{DenialReason, RuleSet, StoredKey, Verdict};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The denials that a known key can meet, other than by a limit.
 const DENIALS: [DenialReason; 6] = [
@@ -25,12 +26,9 @@ pub(crate) struct Place(u32);
 /// Places before those of the rules.
 const RULES_FROM: usize = 1 + DENIALS.len();
 
-/// The words of one record. Most keys are only ever allowed: the other words are made when they are needed.
-#[derive(Debug, Default)]
-pub(crate) struct UsageCell {
-    allowed: TallyWord,
-    refused: OnceLock<Box<[TallyWord]>>,
-}
+/// The words of a record for the ways in which it can be refused. Most keys are only ever allowed: these are made when they are needed.
+#[derive(Debug)]
+struct Refusals(Box<[AtomicU64]>);
 
 impl Place {
     const ALLOWED: Place = Place(0);
@@ -81,27 +79,22 @@ impl Place {
     }
 }
 
-impl UsageCell {
-    /// The cell of a record. `None` if the slot was taken for something else.
-    #[inline]
-    pub(crate) fn of(key: &StoredKey) -> Option<&UsageCell> {
-        key.usage_view.get_or_init(UsageCell::default)
+/// The word of a place in the record of a key. `None` if the place is of other rules than the key's.
+#[inline]
+pub(crate) fn word(key: &StoredKey, place: Place) -> Option<Word<'_>> {
+    match place.index().checked_sub(1) {
+        None => Some(Word(&key.usage_word)),
+        Some(refused) => refusal(key, refused),
     }
+}
 
-    /// The word of a place under these rules. `None` if the place is of other rules.
-    #[inline]
-    pub(crate) fn word(&self, place: Place, rules: &RuleSet) -> Option<&TallyWord> {
-        let Some(refused) = place.index().checked_sub(1) else {
-            return Some(&self.allowed);
-        };
-        self.refused
-            .get_or_init(|| {
-                std::iter::repeat_with(TallyWord::default)
-                    .take(DENIALS.len() + rules.rules.len())
-                    .collect()
-            })
-            .get(refused)
-    }
+#[cold]
+fn refusal(key: &StoredKey, refused: usize) -> Option<Word<'_>> {
+    let words = key.usage_view().get_or_init(|| {
+        let count = DENIALS.len() + key.rules.rules.len();
+        Refusals(std::iter::repeat_with(AtomicU64::default).take(count).collect())
+    })?;
+    words.0.get(refused).map(Word)
 }
 
 #[cfg(test)]

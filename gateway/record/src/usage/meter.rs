@@ -9,9 +9,9 @@
 //! rows of both are added up when they are gathered.
 
 use super::UsageRow;
-use super::cell::{Place, UsageCell};
+use super::cell::{self, Place};
 use super::ledger::Ledger;
-use super::tally::{Noted, Packing, Tally, TallyWord};
+use super::tally::{Noted, Packing, Tally, Word};
 use parking_lot::Mutex;
 use portcullis_verify::{Moment, StoredKey, Verdict};
 use std::hint::black_box;
@@ -59,8 +59,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn word(&self) -> Option<&TallyWord> {
-        UsageCell::of(&self.key)?.word(self.place, &self.key.rules)
+    fn word(&self) -> Option<Word<'_>> {
+        cell::word(&self.key, self.place)
     }
 }
 
@@ -84,8 +84,7 @@ impl UsageMeter {
         let Some((key, place)) = Place::of(verdict) else {
             return;
         };
-        let word = UsageCell::of(key).and_then(|cell| cell.word(place, &key.rules));
-        let displaced = match word.map(|word| word.note(at.wall_us, self.packing)) {
+        let displaced = match cell::word(key, place).map(|word| word.note(at.wall_us, self.packing)) {
             Some(Noted::InPlace) => return,
             Some(Noted::First) => None,
             Some(Noted::Displaced(tally)) => Some(Box::new(tally)),
@@ -148,7 +147,7 @@ impl UsageMeter {
     fn enter(&self, entries: &[Entry]) {
         for entries in entries.chunks(FETCHED) {
             // Taking waits for the memory each time; these do not wait for each other.
-            let fetched = entries.iter().filter_map(Entry::word).map(TallyWord::fetch);
+            let fetched = entries.iter().filter_map(Entry::word).map(Word::fetch);
             black_box(fetched.fold(0, |all, word| all ^ word));
             let mut ledger = self.ledger.lock();
             for entry in entries {

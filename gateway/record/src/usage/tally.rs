@@ -71,9 +71,9 @@ pub(crate) enum Noted {
     Displaced(Tally),
 }
 
-/// A [`Tally`] that any thread may add to. Zero is nothing.
-#[derive(Debug, Default)]
-pub(crate) struct TallyWord(AtomicU64);
+/// A [`Tally`] that any thread may add to, wherever its word lies. Zero is nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word<'a>(pub(crate) &'a AtomicU64);
 
 impl Packing {
     /// For a process that starts at this wall time.
@@ -105,10 +105,10 @@ impl Packing {
     }
 }
 
-impl TallyWord {
+impl Word<'_> {
     /// Counts one request at this time. Takes no lock and allocates nothing.
     #[inline]
-    pub(crate) fn note(&self, wall_us: i64, packing: Packing) -> Noted {
+    pub(crate) fn note(self, wall_us: i64, packing: Packing) -> Noted {
         let Some(one) = packing.pack(wall_us) else {
             return Noted::Displaced(Tally::of_one(wall_us));
         };
@@ -137,12 +137,12 @@ impl TallyWord {
 
     /// Reads it, so that it is at hand when it is taken. What is read means nothing.
     #[inline]
-    pub(crate) fn fetch(&self) -> u64 {
+    pub(crate) fn fetch(self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Takes what it holds, and leaves nothing.
-    pub(crate) fn take(&self, packing: Packing) -> Option<Tally> {
+    pub(crate) fn take(self, packing: Packing) -> Option<Tally> {
         packing.unpack(self.0.swap(0, Ordering::Relaxed))
     }
 }
@@ -159,14 +159,16 @@ mod tests {
         let first_us = packing.first_minute * MINUTE_US;
         let last_us = first_us + (i64::try_from(MINUTES_MAX).unwrap() + 1) * MINUTE_US - 1;
         for wall_us in [first_us, first_us + 1, START_US, START_US + MINUTE_US - 1, last_us] {
-            let word = TallyWord::default();
+            let word = AtomicU64::new(0);
+            let word = Word(&word);
             assert_eq!(word.note(wall_us, packing), Noted::First, "{wall_us}");
             assert_eq!(word.take(packing), Some(Tally::of_one(wall_us)), "{wall_us}");
             assert_eq!(word.take(packing), None, "{wall_us}");
         }
         // What a word cannot tell of is told apart, and never counted as something else.
         for wall_us in [first_us - 1, last_us + 1, 0, -1, i64::MIN, i64::MAX] {
-            let word = TallyWord::default();
+            let word = AtomicU64::new(0);
+            let word = Word(&word);
             assert_eq!(
                 word.note(wall_us, packing),
                 Noted::Displaced(Tally::of_one(wall_us)),
@@ -178,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_last_time_is_the_latest_and_not_the_last_noted() {
-        let (packing, word) = (Packing::starting_at(START_US), TallyWord::default());
+        let (packing, word) = (Packing::starting_at(START_US), AtomicU64::new(0));
+        let word = Word(&word);
         for offset_us in [5, 59_999_999, 0, 7] {
             word.note(START_US + offset_us, packing);
         }
@@ -188,7 +191,8 @@ mod tests {
 
     #[test]
     fn another_minute_or_a_full_word_displaces_what_was_held_and_loses_nothing() {
-        let (packing, word) = (Packing::starting_at(START_US), TallyWord::default());
+        let (packing, word) = (Packing::starting_at(START_US), AtomicU64::new(0));
+        let word = Word(&word);
         for _ in 0..3 {
             word.note(START_US, packing);
         }

@@ -4,7 +4,8 @@
 //! outdated; asks its parent, which lands answers under the stripe's lock. Everything here is bounded: look-ups at the source,
 //! look-ups queued, requests waiting, and the time that each may take.
 
-use super::{Found, Landed, Lookup};
+use super::landing::Landed;
+use super::{Found, Lookup};
 use crate::{KeyHash, SourceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +55,7 @@ impl Lookup {
             };
             let answer = outcome.unwrap_or_else(|| Err(error("the look-up ended without an answer".to_owned())))?;
             // Between the landing and this task's turn a change may have been applied.
-            if self.is_current(&self.stripe(hash).lock(), &answer) {
+            if self.is_current(&self.stripes.of(hash), &answer) {
                 return Ok(answer.found);
             }
         }
@@ -70,7 +71,7 @@ impl Lookup {
     }
 
     fn join(self: &Arc<Self>, hash: &KeyHash) -> Result<Joined, SourceError> {
-        let mut stripe = self.stripe(hash).lock();
+        let mut stripe = self.stripes.of(hash);
         if let Some(flight) = stripe.flights.get(hash) {
             return Ok(Joined::Waits(flight.clone()));
         }
@@ -139,7 +140,7 @@ impl Pilot {
             lookup.counters.fills.fetch_add(1, Ordering::Relaxed);
             let fetched = lookup.source.fetch(&self.hash).await?;
             let found = match fetched.record {
-                Some(record) => Found::Known(lookup.compile(record, fetched.as_of)),
+                Some(record) => Found::Known(lookup.compile(&self.hash, record, fetched.as_of)),
                 None => Found::Unknown,
             };
             let answer = Landed {
@@ -158,7 +159,7 @@ impl Pilot {
     /// Whether all who wanted the answer have left. Then nobody can join any more: the flight is off the list.
     fn is_deserted(&mut self) -> bool {
         let lookup = Arc::clone(&self.lookup);
-        let mut stripe = lookup.stripe(&self.hash).lock();
+        let mut stripe = lookup.stripes.of(&self.hash);
         // One receiver is the list's own.
         let is_deserted = self.sender.receiver_count() <= 1;
         if is_deserted {
@@ -171,7 +172,7 @@ impl Pilot {
 
     fn take_off_the_list(&mut self) {
         if std::mem::take(&mut self.is_listed) {
-            self.lookup.stripe(&self.hash).lock().flights.remove(&self.hash);
+            self.lookup.stripes.of(&self.hash).flights.remove(&self.hash);
         }
     }
 }

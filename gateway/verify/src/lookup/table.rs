@@ -3,8 +3,10 @@
 //! Decides what is pending. What is outdated is decided where every answer lands, by the parent; who reads the keys, and in what
 //! order, is not known here. The verifier passes on what it is told.
 
-use super::known_keys::KnownKeys;
-use super::{CacheSettings, Found, Kept, Landed, Lookup, Stripe, TableState};
+use super::landing::{Kept, Landed};
+use super::room::Room;
+use super::stripe::Stripe;
+use super::{CacheSettings, Found, Lookup, TableState};
 use crate::{Clock, KeyHash, KeyRecord, KeySource, RuleSet, Version};
 use std::sync::Arc;
 
@@ -18,8 +20,8 @@ impl Lookup {
         default_rules: Arc<RuleSet>,
         clock: Clock,
     ) -> Lookup {
-        let known = KnownKeys::table(settings.keys_max);
-        Lookup::holding(known, settings, source, default_rules, clock)
+        let room = Room::table(settings.keys_max);
+        Lookup::holding(room, settings, source, default_rules, clock)
     }
 
     /// A key that existed at `as_of`, told unasked. Answers whether it, or what was read later, is held now: it is not if it is
@@ -28,10 +30,10 @@ impl Lookup {
     /// In a table, a key that is not let in is not taken for unknown either.
     pub fn admit(&self, hash: KeyHash, record: KeyRecord, as_of: Version) -> bool {
         let answer = Landed {
-            found: Found::Known(self.compile(record, as_of)),
+            found: Found::Known(self.compile(&hash, record, as_of)),
             as_of,
         };
-        self.keep(&mut self.stripe(&hash).lock(), &hash, &answer) == Kept::Held
+        matches!(self.take_in(&hash, &answer), Kept::Held | Kept::NewerHeld)
     }
 
     /// No key had this hash at `as_of`, told unasked.
@@ -40,14 +42,14 @@ impl Lookup {
             found: Found::Unknown,
             as_of,
         };
-        self.keep(&mut self.stripe(hash).lock(), hash, &answer);
+        self.take_in(hash, &answer);
     }
 
     /// Every key that existed at `at` was told, and so was every key that a change named that has been applied by now. Answers
     /// whether the table is whole: it is not if keys found no room, or if more was lost since [`Lookup::incomplete`] than a walk
     /// that was under way can have found.
     pub fn complete(&self, at: Version) -> bool {
-        self.known.is_table() && self.completeness.complete(at)
+        self.room.is_table() && self.completeness.complete(at)
     }
 
     /// Keys may be missing. To be called when a walk over all of them begins, or will.
@@ -58,12 +60,12 @@ impl Lookup {
     /// How far the table is filled; `None` when it need not be, because this is a cache.
     #[must_use]
     pub fn table(&self) -> Option<TableState> {
-        self.known.is_table().then(|| self.completeness.state())
+        self.room.is_table().then(|| self.completeness.state())
     }
 
     /// From now on it is not known what became of this key.
     pub(super) fn make_pending(&self, stripe: &mut Stripe, hash: &KeyHash) {
-        if !self.known.is_table() || stripe.pending.contains(hash) {
+        if !self.room.is_table() || stripe.pending.contains(hash) {
             return;
         }
         if self.completeness.one_more() {

@@ -369,8 +369,8 @@ impl World {
             assert_eq!(matches!(found, Some(Found::Known(_))), key <= count, "{found:?}");
             assert_eq!(matches!(found, Some(Found::Unknown)), key > count, "{found:?}");
         }
-        let held = self.lookup.known.count();
-        assert!(held <= u64::from(KEYS_MAX), "{held}");
+        let held = self.lookup.room.count();
+        assert!(held <= usize::from(KEYS_MAX), "{held}");
         self.unknown
     }
 }

@@ -185,7 +185,7 @@ fn an_older_answer_does_not_take_the_place_of_a_newer_one() {
     assert!(fixture.lookup.admit(hash(1), live(), at(6)));
     fixture.lookup.note_absent(&hash(1), at(7));
     let found = fixture.lookup.held(&hash(1), fixture.lookup.clock.now());
-    assert!(matches!(found, Some(Found::Known(key)) if key.revoked_at_us.is_some()));
+    assert!(matches!(found, Some(Found::Known(key)) if key.revoked_at_us().is_some()));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn revoked() -> Option<KeyRecord> {
 }
 
 fn is_live(found: &Found) -> bool {
-    matches!(found, Found::Known(key) if key.revoked_at_us.is_none())
+    matches!(found, Found::Known(key) if key.revoked_at_us().is_none())
 }
 
 impl Fixture {
@@ -469,15 +469,29 @@ async fn a_hit_pays_for_a_wide_change_once() {
 }
 
 #[tokio::test]
-async fn a_hit_needs_no_lock() {
+async fn a_hit_needs_its_own_stripe_and_nothing_else() {
     let fixture = fixture(SETTINGS);
     fixture.fill(hash(1), at(1), live()).await.unwrap();
     fixture.fill(hash(2), at(1), None).await.unwrap();
-    let _locked: Vec<_> = fixture.lookup.stripes.iter().map(Mutex::lock).collect();
-    let _locked = fixture.lookup.wide_fences.write();
+    let own = [1, 2, 3].map(|byte| fixture.lookup.stripes.of(&hash(byte)));
+    let others: Vec<_> = (4..=255).map(|byte| fixture.lookup.stripes.of(&hash(byte))).collect();
+    drop(own);
+    let _locked = (others, fixture.lookup.wide_fences.write());
     assert!(is_live(&fixture.held(hash(1)).unwrap()));
     assert!(matches!(fixture.held(hash(2)), Some(Found::Unknown)));
     assert!(fixture.held(hash(3)).is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_must_be_read_again_is_a_miss_and_no_hit() {
+    let fixture = fixture(SETTINGS);
+    fixture.fill(hash(1), at(1), live()).await.unwrap();
+    fixture.change(2, ChangeKind::AppChanged(AppId(9)));
+    assert!(fixture.held(hash(1)).is_some());
+    fixture.change(3, ChangeKind::AppChanged(AppId(1)));
+    assert!(fixture.held(hash(1)).is_none());
+    let stats = fixture.lookup.stats();
+    assert_eq!((stats.hits, stats.misses), (1, 1));
 }
 
 #[tokio::test]
