@@ -162,7 +162,7 @@ impl Serialize for Metadata<'_> {
         const OURS: &str = "principal_type";
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(OURS, PRINCIPAL_TYPE)?;
-        for (name, value) in self.0.metadata.iter().filter(|(name, _)| *name != OURS) {
+        for (name, value) in self.0.metadata().iter().filter(|(name, _)| *name != OURS) {
             map.serialize_entry(name, value)?;
         }
         map.end()

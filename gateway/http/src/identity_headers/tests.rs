@@ -229,7 +229,7 @@ proptest! {
             prop_assert_eq!(value(name).map(str::to_owned), id.map(|id| id.to_string()));
         }
         let told: Value = serde_json::from_str(value("x-wacht-metadata").unwrap()).unwrap();
-        prop_assert_eq!(told, Value::Object(key.metadata.clone()));
+        prop_assert_eq!(told, Value::Object(key.metadata().clone()));
     }
 }
 
