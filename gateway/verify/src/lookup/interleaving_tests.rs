@@ -379,6 +379,8 @@ impl World {
             self.deliver();
         }
         self.drain().await;
+        // Who there is no room for goes now, so that nobody does while the rest is looked at.
+        self.lookup.sweep();
         self.is_calm = true;
         for hash in 0..HASHES {
             self.ask(hash);
