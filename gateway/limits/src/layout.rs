@@ -26,13 +26,14 @@ const WINDOW_US_MAX: u64 = 30 * 24 * 3_600 * 1_000_000;
 /// A lap of `limit` admissions is split into `groups` groups of `group_size`, the last one smaller, so that the sizes add up
 /// to the limit exactly. With at most [`GROUPS_MAX`] admissions every group is one admission and the log is exact.
 ///
-/// Time is counted in ticks of 2^`tick_shift` µs, the first of which is tick 1: a stamp of 0 is thereby free to mean
-/// "never".
+/// Time is counted in ticks of 2^`tick_shift` µs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
-    limit: u32,
+    /// Limit and window in ticks, in the halves of a word.
+    shape: u64,
     group_size: u32,
-    window_ticks: u32,
+    /// How much smaller the last group is.
+    short: u32,
     groups: u8,
     tick_shift: u8,
 }
@@ -52,39 +53,52 @@ impl Layout {
 
     /// The layout that a log noted down in these three figures.
     pub(crate) fn of_parts(limit: u32, window_ticks: u32, tick_shift: u8) -> Layout {
-        let group_size = limit.div_ceil(u32::from(GROUPS_MAX));
-        Layout {
-            limit,
-            group_size,
-            window_ticks,
-            groups: u8::try_from(limit.div_ceil(group_size)).unwrap_or(GROUPS_MAX),
-            tick_shift,
-        }
+        Layout::in_groups_of(limit.div_ceil(u32::from(GROUPS_MAX)), limit, window_ticks, tick_shift)
+    }
+
+    /// The layout of a [`Layout::shape`] and a tick shift, which is below 16.
+    pub(crate) fn of_shape(shape: u64, tick_shift: u8) -> Layout {
+        let (limit, window_ticks) = halves(shape);
+        Layout::of_parts(limit, window_ticks, tick_shift)
     }
 
     /// A layout of fewer groups than a log may have, for models small enough to walk through.
     #[cfg(test)]
     pub(crate) fn small(limit: u32, groups_max: u32, window_us: u64, tick_shift: u8) -> Layout {
-        let group_size = limit.div_ceil(groups_max);
+        let window_ticks = u32::try_from(window_us.div_ceil(1 << tick_shift)).unwrap();
+        Layout::in_groups_of(limit.div_ceil(groups_max), limit, window_ticks, tick_shift)
+    }
+
+    fn in_groups_of(group_size: u32, limit: u32, window_ticks: u32, tick_shift: u8) -> Layout {
+        let groups = limit.div_ceil(group_size);
         Layout {
-            limit,
+            shape: u64::from(limit) << 32 | u64::from(window_ticks),
             group_size,
-            window_ticks: u32::try_from(window_us.div_ceil(1 << tick_shift)).unwrap(),
-            groups: u8::try_from(limit.div_ceil(group_size)).unwrap(),
+            short: groups * group_size - limit,
+            groups: u8::try_from(groups).unwrap_or(GROUPS_MAX),
             tick_shift,
         }
     }
 
-    /// The three figures from which [`Layout::of_parts`] makes this layout again: limit, window in ticks, tick shift.
-    pub(crate) fn parts(&self) -> (u32, u32, u8) {
-        (self.limit, self.window_ticks, self.tick_shift)
+    /// Limit and window in ticks, in one word; never 0.
+    #[inline]
+    pub(crate) fn shape(&self) -> u64 {
+        self.shape
     }
 
-    /// Whether [`Layout::of_parts`] makes a layout of these, and one in which no time overflows.
-    pub(crate) fn are_parts(limit: u32, window_ticks: u32, tick_shift: u8) -> bool {
-        (1..=LIMIT_MAX).contains(&limit)
+    /// The logarithm of a tick's length in microseconds.
+    #[inline]
+    pub(crate) fn tick_shift(&self) -> u8 {
+        self.tick_shift
+    }
+
+    /// The layout of a word that may be no [`Layout::shape`] at all, or one in which time overflows.
+    pub(crate) fn of_word(word: u64, tick_shift: u8) -> Option<Layout> {
+        let (limit, window_ticks) = halves(word);
+        let is_sound = (1..=LIMIT_MAX).contains(&limit)
             && (1..=WINDOW_TICKS_MAX).contains(&u64::from(window_ticks))
-            && tick_shift <= TICK_SHIFT_MAX
+            && tick_shift <= TICK_SHIFT_MAX;
+        is_sound.then(|| Layout::of_parts(limit, window_ticks, tick_shift))
     }
 
     /// A layout whose window, 50 days, outlasts that of every rule and every calendar period.
@@ -99,8 +113,9 @@ impl Layout {
     }
 
     /// Admissions per window.
+    #[inline]
     pub(crate) fn limit(&self) -> u32 {
-        self.limit
+        halves(self.shape).0
     }
 
     /// The number of groups in use.
@@ -109,48 +124,73 @@ impl Layout {
     }
 
     /// Admissions in every group but the last.
+    #[cfg(test)]
     pub(crate) fn group_size(&self) -> u32 {
         self.group_size
     }
 
     /// Admissions in the last group.
+    #[cfg(test)]
     pub(crate) fn last_size(&self) -> u32 {
-        self.limit - u32::from(self.groups - 1) * self.group_size
+        self.group_size - self.short
     }
 
     /// Admissions in this group.
+    #[inline]
     pub(crate) fn size(&self, group: u8) -> u32 {
         if group + 1 == self.groups {
-            self.last_size()
+            self.group_size - self.short
         } else {
             self.group_size
         }
     }
 
+    /// Admissions in all groups from `tail` on that come before `group`.
+    #[inline]
+    pub(crate) fn between(&self, tail: u8, group: u8) -> u32 {
+        if tail <= group {
+            u32::from(group - tail) * self.group_size
+        } else {
+            u32::from(self.groups + group - tail) * self.group_size - self.short
+        }
+    }
+
     /// The group entered after this one.
+    #[inline]
     pub(crate) fn next(&self, group: u8) -> u8 {
         if group + 1 == self.groups { 0 } else { group + 1 }
     }
 
     /// The window's length in ticks, rounded up.
+    #[inline]
     pub(crate) fn window_ticks(&self) -> u64 {
-        u64::from(self.window_ticks)
+        self.shape & u64::from(u32::MAX)
     }
 
     /// The tick of a reading of the clock: rounded down, so that nothing expires early.
+    #[inline]
     pub(crate) fn tick_down(&self, us: u64) -> u64 {
-        (us >> self.tick_shift) + 1
+        us >> self.tick_shift
     }
 
     /// The tick of an admission: rounded up, so that nothing expires early.
+    #[inline]
     pub(crate) fn tick_up(&self, us: u64) -> u64 {
-        (us.saturating_add((1 << self.tick_shift) - 1) >> self.tick_shift) + 1
+        us.saturating_add((1 << self.tick_shift) - 1) >> self.tick_shift
     }
 
     /// The microsecond at which a tick begins.
+    #[inline]
     pub(crate) fn begins_us(&self, tick: u64) -> u64 {
-        tick.saturating_sub(1) << self.tick_shift
+        tick << self.tick_shift
     }
+}
+
+/// Limit and window of a shape.
+#[inline]
+fn halves(shape: u64) -> (u32, u32) {
+    let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+    (half(shape >> 32), half(shape))
 }
 
 #[cfg(test)]
@@ -184,14 +224,14 @@ mod tests {
     fn a_tick_is_a_microsecond_up_to_a_thousand_seconds_and_never_past_four_milliseconds() {
         let check = |window_us: u64, tick_us: u64| {
             let layout = Layout::new(1, window_us);
-            assert_eq!(layout.begins_us(2), tick_us, "window {window_us}");
+            assert_eq!(layout.begins_us(1), tick_us, "window {window_us}");
             assert!(layout.window_ticks() <= WINDOW_TICKS_MAX, "window {window_us}");
             assert!(
-                layout.begins_us(layout.window_ticks() + 1) >= window_us,
+                layout.begins_us(layout.window_ticks()) >= window_us,
                 "window {window_us}"
             );
             assert!(
-                layout.begins_us(layout.window_ticks()) < window_us,
+                layout.begins_us(layout.window_ticks() - 1) < window_us,
                 "window {window_us}"
             );
         };
@@ -209,8 +249,7 @@ mod tests {
     fn every_layout_is_known_by_its_parts_and_none_outlasts_the_longest() {
         for window_us in [1_000, 60_000_000, (1 << 30) + 1, 86_400_000_000, WINDOW_US_MAX] {
             let layout = Layout::new(LIMIT_MAX, window_us);
-            let (limit, window_ticks, tick_shift) = layout.parts();
-            assert!(Layout::are_parts(limit, window_ticks, tick_shift), "window {window_us}");
+            assert_eq!(Layout::of_word(layout.shape(), layout.tick_shift()), Some(layout));
             assert!(
                 (window_us..window_us + 4_096).contains(&layout.window_us()),
                 "window {window_us}"
@@ -218,12 +257,11 @@ mod tests {
         }
         let longest = Layout::longest(7);
         assert!(longest.window_us() > crate::calendar::PERIOD_US_MAX);
-        let (limit, window_ticks, tick_shift) = longest.parts();
-        assert!(Layout::are_parts(limit, window_ticks, tick_shift));
+        assert_eq!(Layout::of_word(longest.shape(), longest.tick_shift()), Some(longest));
         for (limit, window_ticks, tick_shift) in
             [(0, 1, 0), (1 << 31, 1, 0), (1, 0, 0), (1, (1 << 30) + 1, 0), (1, 1, 13)]
         {
-            assert!(!Layout::are_parts(limit, window_ticks, tick_shift));
+            assert_eq!(Layout::of_word(limit << 32 | window_ticks, tick_shift), None);
         }
     }
 

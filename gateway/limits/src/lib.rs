@@ -9,6 +9,8 @@ mod plan;
 
 mod subject;
 
+mod at_once;
+
 mod charging;
 
 mod usage;
@@ -24,6 +26,8 @@ mod tally;
 mod quota;
 
 mod log_table;
+
+mod stamp_store;
 
 mod decimated_log;
 

@@ -3,8 +3,9 @@
 //! Decides a request over all rules of its key at once: every rule is charged or none. Knows nothing of other gateways. The
 //! engine charges it; whoever runs it calls `sweep` once a second.
 
+use crate::at_once;
 use crate::charging::{Answer, Charging};
-use crate::plan::{Matches, Plan};
+use crate::plan::{Aims, Matches, Plan};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
@@ -100,7 +101,27 @@ impl LocalLimiter {
 }
 
 impl Limiter for LocalLimiter {
+    #[inline]
     fn charge(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
+        if let Some(plan) = key.rules.limiter_view.get_or_init(|| Plan::new(&key.rules)) {
+            let mut aims = Aims::new();
+            plan.aim(&mut aims, key, request, &self.table);
+            if let Some(charge) = at_once::charge(&self.table, &aims, request.now.monotonic_us) {
+                return charge;
+            }
+        }
+        self.charge_closely(key, request)
+    }
+
+    fn peek(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
+        self.look(key, request, |charging| charging.stand(charging.look()))
+    }
+}
+
+impl LocalLimiter {
+    /// Charges a request that may be unlike most.
+    #[inline(never)]
+    fn charge_closely(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
         self.look(key, request, |mut charging| {
             let answer = charging.look();
             if answer == Answer::RoomOnceMade {
@@ -115,10 +136,6 @@ impl Limiter for LocalLimiter {
                 Answer::Blocked { .. } => charging.stand(answer),
             }
         })
-    }
-
-    fn peek(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
-        self.look(key, request, |charging| charging.stand(charging.look()))
     }
 }
 

@@ -1,49 +1,57 @@
-//! Decimated logs in a flat table, found by their subjects.
+//! Decimated logs in a flat table, found by the hash of their subjects.
 //!
-//! Decides where in memory a log lies: heads with their subjects side by side, 64 bytes each, so that a check costs one line of
-//! the processor's cache and no pointer; stamps apart. Knows no rules and no locks; a shard owns one.
+//! Decides where in memory a log lies: two heads with their tags on a cache line, so that a check costs one line and no pointer;
+//! subjects and stamps, which checks do not need, apart. Knows no rules and no locks; a shard owns one.
 
-use crate::decimated_log::{DecimatedLog, LogHead, Stamps};
-use crate::subject::{Hashed, Subject, SubjectHasher};
+use crate::decimated_log::{DecimatedLog, LogHead, Stamps, Standing};
+use crate::layout::Layout;
+use crate::stamp_store::StampStore;
+use crate::subject::{Hashed, Subject, are_kin};
 use std::hint::select_unpredictable;
 
-/// Slots are taken in pairs: both are compared without a branch, since which of the two it is cannot be predicted.
+/// Heads on a line: both are compared without a branch, since which of the two it is cannot be predicted.
 const PAIR: usize = 2;
 
-/// Slots of the smallest table.
-const SLOTS_MIN: usize = 8;
+/// Lines of the smallest table.
+const LINES_MIN: usize = 4;
 
-/// A subject and what every check of it needs, on one cache line.
+/// The entry in the store of a log that has no stamps.
+const NONE: u32 = u32::MAX;
+
+/// What every check of a subject needs. A vacant one is all zeros.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
 struct Slot {
-    subject: Subject,
+    /// The whole hash of the subject, which stands for it.
+    tag: u64,
     head: LogHead,
 }
 
-/// The table. Open addressing over pairs of slots: a subject is in the pair its hash names, or in one after it, all pairs
-/// between being full; the first slot of a pair is taken first.
+/// Two slots in one line of the processor's cache. The first is taken first.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+struct Line([Slot; PAIR]);
+
+/// The table. Open addressing over lines: a subject is in the line its hash names, or in one after it, all lines between being
+/// full.
 #[derive(Debug, Default)]
 pub(crate) struct LogTable {
-    slots: Vec<Slot>,
-    stamps: Vec<Stamps>,
-    len: usize,
+    lines: Box<[Line]>,
+    /// What only changes of the table need.
+    beside: Box<Beside>,
 }
 
-impl Slot {
-    #[inline]
-    fn is_of(&self, subject: &Subject) -> bool {
-        let Subject { rule, owner, network } = &self.subject;
-        (rule.0[0] ^ subject.rule.0[0])
-            | (rule.0[1] ^ subject.rule.0[1])
-            | (owner ^ subject.owner)
-            | (network ^ subject.network)
-            == 0
-    }
+/// Subjects, and where their stamps are, by the index of the slot.
+#[derive(Debug, Default)]
+struct Beside {
+    len: usize,
+    subjects: Box<[Subject]>,
+    entries: Box<[u32]>,
+    stamps: StampStore,
+}
 
-    #[inline]
-    fn is_vacant(&self) -> bool {
-        self.head.is_vacant()
+impl Line {
+    fn is_full(&self) -> bool {
+        !self.0[PAIR - 1].head.is_vacant()
     }
 }
 
@@ -51,204 +59,254 @@ impl LogTable {
     /// Logs held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.beside.len
     }
 
-    /// The index of the subject's log.
+    /// The index of the log under a tag.
     #[inline]
-    pub(crate) fn find(&self, key: &Hashed) -> Option<usize> {
-        let mut pair = self.home(key.hash);
+    pub(crate) fn find(&self, tag: u64) -> Option<usize> {
+        let mut line = self.home(tag);
         loop {
-            let [first, second] = self.slots.get(pair..pair + PAIR)? else {
-                return None;
-            };
-            let index = pair + select_unpredictable(first.is_of(&key.subject), 0, 1);
-            let found = &self.slots[index];
-            if found.is_of(&key.subject) && !found.is_vacant() {
-                return Some(index);
+            let Line(pair) = self.lines.get(line)?;
+            let at = select_unpredictable(pair[0].tag == tag, 0, 1);
+            if pair[at].tag == tag && !pair[at].head.is_vacant() {
+                return Some(line * PAIR + at);
             }
-            if second.is_vacant() {
+            if pair[1].head.is_vacant() {
                 return None;
             }
-            pair = self.after(pair);
+            line = self.after(line);
         }
     }
 
     /// The index of a log whose subject is kin of this one, which has none of its own.
     pub(crate) fn find_kin(&self, key: &Hashed) -> Option<usize> {
-        let mut pair = self.home(key.hash);
+        let mut line = self.home(key.hash);
         loop {
-            let slots = self.slots.get(pair..pair + PAIR)?;
-            let kin = slots
-                .iter()
-                .position(|slot| !slot.is_vacant() && slot.subject.is_kin_of(&key.subject));
+            let Line(pair) = self.lines.get(line)?;
+            let kin = (0..PAIR).find(|&at| {
+                !pair[at].head.is_vacant()
+                    && are_kin(pair[at].tag, key.hash)
+                    && self.beside.subjects[line * PAIR + at].is_kin_of(&key.subject)
+            });
             if let Some(at) = kin {
-                return Some(pair + at);
+                return Some(line * PAIR + at);
             }
-            if slots[PAIR - 1].is_vacant() {
+            if pair[PAIR - 1].head.is_vacant() {
                 return None;
             }
-            pair = self.after(pair);
+            line = self.after(line);
         }
     }
 
     /// Reads a little of where [`LogTable::find`] will look, so that the memory fetches it. What is read means nothing.
     #[inline]
-    pub(crate) fn fetch(&self, key: &Hashed) -> u64 {
-        let pair = self.home(key.hash);
-        match self.slots.get(pair..pair + PAIR) {
-            Some([first, second]) => first.subject.network ^ second.subject.network,
-            _ => 0,
-        }
+    pub(crate) fn fetch(&self, tag: u64) -> u64 {
+        self.lines.get(self.home(tag)).map_or(0, |line| line.0[0].tag)
     }
 
     /// Adds a log for a subject that has none. Indices found before mean nothing after this.
-    pub(crate) fn insert(&mut self, key: &Hashed, log: &DecimatedLog, hasher: &SubjectHasher) {
-        // Three quarters full at most: an eighth more slots, and everything is placed anew.
-        if (self.len + 1) * 4 > self.slots.len() * 3 {
-            self.resize(self.slots.len() + self.slots.len() / 8 + PAIR, hasher);
+    pub(crate) fn insert(&mut self, key: &Hashed, log: &DecimatedLog) {
+        // Four fifths full at most: an eighth more lines, and everything is placed anew.
+        if (self.beside.len + 1) * 5 > self.slots() * 4 {
+            self.resize(self.lines.len() + self.lines.len() / 8 + 1);
         }
-        self.place(key.hash, key.subject, log);
-        self.len += 1;
+        let index = self.place(key.hash, log.head);
+        self.beside.subjects[index] = key.subject;
+        self.set_stamps(index, log);
+        self.beside.len += 1;
     }
 
     /// Removes a log. Indices found before mean nothing after this.
-    pub(crate) fn remove(&mut self, index: usize, hasher: &SubjectHasher) {
-        let mut hole = index - index % PAIR;
-        let mut was_full = !self.slots[hole + 1].is_vacant();
-        if index == hole && was_full {
-            self.carry(hole + 1, hole);
-        } else {
-            self.slots[index] = Slot::default();
+    pub(crate) fn remove(&mut self, index: usize) {
+        let entry = std::mem::replace(&mut self.beside.entries[index], NONE);
+        if entry != NONE {
+            self.beside.stamps.give_back(entry);
         }
-        self.len -= 1;
-        // Whoever went past a pair because it was full is moved up into the hole, which thereby moves on.
-        let mut pair = hole;
+        self.lines[index / PAIR].0[index % PAIR] = Slot::default();
+        self.beside.len -= 1;
+        let mut hole = index / PAIR;
+        let mut was_full = index % PAIR == 1 || self.lines[hole].is_full();
+        self.close_up(hole);
+        // Whoever went past a line because it was full is moved up into the hole, which thereby moves on.
+        let mut line = hole;
         while was_full {
-            pair = self.after(pair);
-            let is_full = !self.slots[pair + 1].is_vacant();
-            let strays = (pair..pair + PAIR).find(|&at| {
-                let slot = &self.slots[at];
-                !slot.is_vacant() && self.reaches(self.home(hasher.hash(&slot.subject)), hole, pair)
+            line = self.after(line);
+            let is_full = self.lines[line].is_full();
+            let stray = (0..PAIR).find(|&at| {
+                let slot = &self.lines[line].0[at];
+                !slot.head.is_vacant() && self.reaches(self.home(slot.tag), hole, line)
             });
-            if let Some(stray) = strays {
-                self.carry(stray, hole + usize::from(!self.slots[hole].is_vacant()));
-                if stray == pair && is_full {
-                    self.carry(pair + 1, pair);
-                }
-                hole = pair;
+            if let Some(at) = stray {
+                let room = usize::from(!self.lines[hole].0[0].head.is_vacant());
+                self.carry(line * PAIR + at, hole * PAIR + room);
+                self.close_up(line);
+                hole = line;
             }
             was_full = is_full;
         }
     }
 
     /// Gives memory back when little of it is used.
-    pub(crate) fn shrink(&mut self, hasher: &SubjectHasher) {
-        if self.slots.len() > SLOTS_MIN && self.len * 4 < self.slots.len() {
-            self.resize(self.len * 2, hasher);
+    pub(crate) fn shrink(&mut self) {
+        if self.lines.len() > LINES_MIN && self.beside.len * 4 < self.slots() {
+            self.resize(self.beside.len);
         }
     }
 
     /// The head of the log at an index.
     #[inline]
     pub(crate) fn head(&self, index: usize) -> &LogHead {
-        &self.slots[index].head
+        &self.lines[index / PAIR].0[index % PAIR].head
     }
 
-    /// Both parts of the log at an index.
+    /// The head of the log at an index, to change.
     #[inline]
-    pub(crate) fn parts(&self, index: usize) -> (&LogHead, &Stamps) {
-        (&self.slots[index].head, &self.stamps[index])
+    pub(crate) fn head_mut(&mut self, index: usize) -> &mut LogHead {
+        &mut self.lines[index / PAIR].0[index % PAIR].head
     }
 
-    /// Both parts of the log at an index, to change.
-    #[inline]
-    pub(crate) fn parts_mut(&mut self, index: usize) -> (&mut LogHead, &mut Stamps) {
-        (&mut self.slots[index].head, &mut self.stamps[index])
+    /// Where the log at an index stands under its own layout.
+    pub(crate) fn standing(&self, index: usize, layout: &Layout, now_us: u64) -> Standing {
+        let entry = self.beside.entries[index];
+        let none = Stamps::default();
+        let stamps = if entry == NONE {
+            &none
+        } else {
+            self.beside.stamps.get(entry)
+        };
+        self.head(index).standing(stamps, layout, now_us)
+    }
+
+    /// Counts an admission that the log at an index has room for, and tells where it then stands.
+    pub(crate) fn admit(&mut self, index: usize, layout: &Layout, now_us: u64) -> Standing {
+        if let Some(prospect) = self.head(index).prospect(layout, now_us) {
+            *self.head_mut(index) = prospect.head;
+            return prospect.standing;
+        }
+        let head = &mut self.lines[index / PAIR].0[index % PAIR].head;
+        let stamps = self.beside.stamps_mut(index);
+        head.admit(stamps, layout, now_us)
     }
 
     /// The log at an index.
     pub(crate) fn log(&self, index: usize) -> DecimatedLog {
+        let entry = self.beside.entries[index];
         DecimatedLog {
-            head: self.slots[index].head,
-            stamps: self.stamps[index],
+            head: *self.head(index),
+            stamps: if entry == NONE {
+                Stamps::default()
+            } else {
+                *self.beside.stamps.get(entry)
+            },
         }
+        .without_noise()
     }
 
     /// Replaces the log at an index, for a subject that is the one it was of, or kin.
-    pub(crate) fn replace(&mut self, index: usize, subject: &Subject, log: &DecimatedLog) {
-        self.slots[index].subject = *subject;
-        self.set(index, log);
+    pub(crate) fn replace(&mut self, index: usize, key: &Hashed, log: &DecimatedLog) {
+        self.lines[index / PAIR].0[index % PAIR] = Slot {
+            tag: key.hash,
+            head: log.head,
+        };
+        self.beside.subjects[index] = key.subject;
+        self.set_stamps(index, log);
     }
 
-    fn set(&mut self, index: usize, log: &DecimatedLog) {
-        self.slots[index].head = log.head;
-        self.stamps[index] = log.stamps;
+    fn set_stamps(&mut self, index: usize, log: &DecimatedLog) {
+        if log.has_stamps() || self.beside.entries[index] != NONE {
+            *self.beside.stamps_mut(index) = log.stamps;
+        }
     }
 
     /// Slots, taken or not; indices are below it.
     pub(crate) fn slots(&self) -> usize {
-        self.slots.len()
+        self.lines.len() * PAIR
     }
 
     /// The subject at an index, if there is a log.
     pub(crate) fn subject(&self, index: usize) -> Option<&Subject> {
-        self.slots
-            .get(index)
-            .filter(|slot| !slot.is_vacant())
-            .map(|slot| &slot.subject)
+        let slot = self.lines.get(index / PAIR).map(|line| &line.0[index % PAIR])?;
+        (!slot.head.is_vacant()).then(|| &self.beside.subjects[index])
     }
 
-    fn resize(&mut self, slots: usize, hasher: &SubjectHasher) {
-        let slots = slots.next_multiple_of(PAIR).max(SLOTS_MIN);
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); slots]);
-        let stamps = std::mem::replace(&mut self.stamps, vec![Stamps::default(); slots]);
-        for (slot, stamps) in old.iter().zip(stamps).filter(|(slot, _)| !slot.is_vacant()) {
-            let log = DecimatedLog {
-                head: slot.head,
-                stamps,
-            };
-            self.place(hasher.hash(&slot.subject), slot.subject, &log);
+    fn resize(&mut self, lines: usize) {
+        let lines = lines.max(LINES_MIN);
+        let old = std::mem::replace(&mut self.lines, vec![Line::default(); lines].into_boxed_slice());
+        let beside = Beside {
+            len: self.beside.len,
+            subjects: vec![Subject::default(); lines * PAIR].into_boxed_slice(),
+            entries: vec![NONE; lines * PAIR].into_boxed_slice(),
+            stamps: StampStore::default(),
+        };
+        let old_beside = std::mem::replace(&mut *self.beside, beside);
+        for (from, slot) in old.iter().flat_map(|line| line.0).enumerate() {
+            if slot.head.is_vacant() {
+                continue;
+            }
+            let index = self.place(slot.tag, slot.head);
+            self.beside.subjects[index] = old_beside.subjects[from];
+            let entry = old_beside.entries[from];
+            if entry != NONE {
+                *self.beside.stamps_mut(index) = *old_beside.stamps.get(entry);
+            }
         }
     }
 
-    fn place(&mut self, hash: u64, subject: Subject, log: &DecimatedLog) {
-        let mut pair = self.home(hash);
-        while !self.slots[pair + 1].is_vacant() {
-            pair = self.after(pair);
+    /// Puts a head into the first slot that is free for its tag, and answers the index.
+    fn place(&mut self, tag: u64, head: LogHead) -> usize {
+        let mut line = self.home(tag);
+        while self.lines[line].is_full() {
+            line = self.after(line);
         }
-        let index = pair + usize::from(!self.slots[pair].is_vacant());
-        self.slots[index].subject = subject;
-        self.set(index, log);
+        let at = usize::from(!self.lines[line].0[0].head.is_vacant());
+        self.lines[line].0[at] = Slot { tag, head };
+        line * PAIR + at
+    }
+
+    /// Moves the second slot of a line up, if the first is vacant.
+    fn close_up(&mut self, line: usize) {
+        let Line([first, second]) = &self.lines[line];
+        if first.head.is_vacant() && !second.head.is_vacant() {
+            self.carry(line * PAIR + 1, line * PAIR);
+        }
     }
 
     fn carry(&mut self, from: usize, to: usize) {
-        self.slots[to] = self.slots[from];
-        self.stamps[to] = self.stamps[from];
-        self.slots[from] = Slot::default();
+        let slot = std::mem::take(&mut self.lines[from / PAIR].0[from % PAIR]);
+        self.lines[to / PAIR].0[to % PAIR] = slot;
+        self.beside.subjects[to] = self.beside.subjects[from];
+        self.beside.entries[to] = std::mem::replace(&mut self.beside.entries[from], NONE);
     }
 
-    /// The first slot of the pair that a hash names.
+    /// The line that a tag names.
     #[inline]
-    fn home(&self, hash: u64) -> usize {
-        let slots = u64::try_from(self.slots.len()).unwrap_or(0);
-        let scaled = ((hash & u64::from(u32::MAX)) * slots) >> 32;
-        usize::try_from(scaled).unwrap_or(0) & !1
+    fn home(&self, tag: u64) -> usize {
+        let lines = u64::try_from(self.lines.len()).unwrap_or(0);
+        let scaled = ((tag & u64::from(u32::MAX)) * lines) >> 32;
+        usize::try_from(scaled).unwrap_or(0)
     }
 
     #[inline]
-    fn after(&self, pair: usize) -> usize {
-        if pair + PAIR == self.slots.len() {
-            0
-        } else {
-            pair + PAIR
-        }
+    fn after(&self, line: usize) -> usize {
+        if line + 1 == self.lines.len() { 0 } else { line + 1 }
     }
 
-    /// Whether a subject at `pair` that belongs at `home` would be found at `hole`, which is before `pair`.
-    fn reaches(&self, home: usize, hole: usize, pair: usize) -> bool {
-        let before = |at: usize| (pair + self.slots.len() - at) % self.slots.len();
+    /// Whether a subject in `line` that belongs at `home` would be found at `hole`, which is before `line`.
+    fn reaches(&self, home: usize, hole: usize, line: usize) -> bool {
+        let before = |at: usize| (line + self.lines.len() - at) % self.lines.len();
         before(home) >= before(hole)
+    }
+}
+
+impl Beside {
+    /// The stamps of the log at an index, which has some from now on.
+    fn stamps_mut(&mut self, index: usize) -> &mut Stamps {
+        let entry = &mut self.entries[index];
+        if *entry == NONE {
+            *entry = self.stamps.take();
+        }
+        self.stamps.get_mut(*entry)
     }
 }
 

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 /// The rules of one set, ready to charge, in the order in which their shards are locked.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    rules: SmallVec<[PlannedRule; 3]>,
+    rules: Box<[PlannedRule]>,
 }
 
 /// One rule, ready to charge: what every request needs of it, so that the rule itself stays out of the processor's cache.
@@ -59,13 +59,27 @@ impl<'a> Match<'a> {
     }
 }
 
+/// A counter of a request, as far as the usual request needs to know it.
+#[derive(Debug)]
+pub(crate) struct Aim<'a> {
+    /// The rule.
+    pub(crate) planned: &'a PlannedRule,
+    /// The subject's hash, which stands for it.
+    pub(crate) tag: u64,
+    /// Where.
+    pub(crate) shard: ShardIndex,
+}
+
+/// The counters of a request, in the order in which their shards are locked.
+pub(crate) type Aims<'a> = SmallVec<[Aim<'a>; 4]>;
+
 /// The rules that hold for a request, in the order in which their shards are locked.
 pub(crate) type Matches<'a> = SmallVec<[Match<'a>; 4]>;
 
 impl Plan {
     /// The plan of a rule set.
     pub(crate) fn new(rules: &RuleSet) -> Plan {
-        let mut planned: SmallVec<[PlannedRule; 3]> = rules
+        let mut planned: Vec<PlannedRule> = rules
             .rules
             .iter()
             .enumerate()
@@ -86,12 +100,36 @@ impl Plan {
             Mode::PerKey => 1,
             Mode::PerApp => 2,
         });
-        Plan { rules: planned }
+        Plan {
+            rules: planned.into_boxed_slice(),
+        }
     }
 
     /// The rules.
     pub(crate) fn rules(&self) -> &[PlannedRule] {
         &self.rules
+    }
+
+    /// Where the counters are of the rules that hold for a request under `key`, whose rule set this plan was made from.
+    #[inline]
+    pub(crate) fn aim<'a>(
+        &'a self,
+        aims: &mut Aims<'a>,
+        key: &StoredKey,
+        request: &ChargeRequest<'_>,
+        table: &CounterTable,
+    ) {
+        for planned in &self.rules {
+            if !planned.holds_everywhere && !key.rules.rules[planned.rule].endpoints.matches(request.path) {
+                continue;
+            }
+            let Some(subject) = planned.subject(key, request) else {
+                continue;
+            };
+            let (Hashed { hash: tag, .. }, shard) = table.key(planned.mode, subject);
+            aims.push(Aim { planned, tag, shard });
+        }
+        sort(aims, |aim| aim.shard);
     }
 
     /// Adds the rules that hold for a request under `key`, whose rule set this plan was made from.
@@ -119,7 +157,7 @@ impl Plan {
                 located: Located::Missing,
             });
         }
-        sort(matches);
+        sort(matches, |matched| matched.shard);
     }
 }
 
@@ -149,10 +187,10 @@ impl PlannedRule {
 
 /// Puts a few matches, most often in order already, in the order of their shards.
 #[inline]
-fn sort(matches: &mut [Match<'_>]) {
+fn sort<T>(matches: &mut [T], shard: impl Fn(&T) -> ShardIndex) {
     for end in 1..matches.len() {
         let mut at = end;
-        while at > 0 && matches[at].shard < matches[at - 1].shard {
+        while at > 0 && shard(&matches[at]) < shard(&matches[at - 1]) {
             matches.swap(at, at - 1);
             at -= 1;
         }

@@ -4,7 +4,8 @@
 //! shard; the table makes shards and locks them, charging asks them.
 
 use crate::calendar::CalendarCount;
-use crate::decimated_log::Standing;
+use crate::decimated_log::{Prospect, Standing};
+use crate::layout::Layout;
 use crate::log_table::LogTable;
 use crate::quota::Quota;
 use crate::subject::{Hashed, Subject, SubjectHasher};
@@ -21,9 +22,18 @@ const HAND_STEP: usize = 16;
 ///
 /// A subject's admissions are all in its own counter if it has one, else all in the one that the subjects of its rule in this
 /// shard share. It moves from the second to the first with a copy of what the others have used too.
+///
+/// Most requests need the logs alone: the rest lies elsewhere, so that a shard and its lock are one line of the processor's
+/// cache.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     logs: LogTable,
+    rest: Box<Rest>,
+}
+
+/// What few requests need of a shard.
+#[derive(Debug, Default)]
+struct Rest {
     calendars: HashMap<Subject, Kept>,
     floor: Floor,
     /// Counters that are shared.
@@ -98,20 +108,38 @@ impl Located {
 impl Shard {
     /// Reads a little of where the subject's counter may be, so that the memory fetches it. What is read means nothing.
     #[inline]
-    pub(crate) fn fetch(&self, key: &Hashed) -> u64 {
-        self.logs.fetch(key)
+    pub(crate) fn fetch(&self, tag: u64) -> u64 {
+        self.logs.fetch(tag)
+    }
+
+    /// What one more admission makes of the log under a tag, and where that is; `None` when there is no such log in the shape of
+    /// `layout`, when it has no room, or when the answer takes more than a look at it.
+    #[inline]
+    pub(crate) fn prospect(&self, tag: u64, layout: &Layout, now_us: u64) -> Option<(usize, Prospect)> {
+        let index = self.logs.find(tag)?;
+        let head = self.logs.head(index);
+        if !head.fits(layout) {
+            return None;
+        }
+        Some((index, head.prospect(layout, now_us)?))
+    }
+
+    /// Makes a prospect come true, of which nothing has changed since.
+    #[inline]
+    pub(crate) fn fulfil(&mut self, index: usize, prospect: &Prospect) {
+        *self.logs.head_mut(index) = prospect.head;
     }
 
     /// Finds the counter that holds the subject's admissions.
     #[inline]
     pub(crate) fn locate(&self, key: &Hashed, hasher: &SubjectHasher) -> Located {
-        if let Some(index) = self.logs.find(key) {
+        if let Some(index) = self.logs.find(key.hash) {
             return Located::Own(Spot::Log(index));
         }
         if let Some(index) = self.logs.find_kin(key) {
             return Located::Inherited(Spot::Log(index));
         }
-        if self.calendars.is_empty() && self.shared == 0 {
+        if self.rest.calendars.is_empty() && self.rest.shared == 0 {
             return Located::Missing;
         }
         self.locate_rest(key, hasher)
@@ -119,7 +147,7 @@ impl Shard {
 
     #[cold]
     fn locate_rest(&self, key: &Hashed, hasher: &SubjectHasher) -> Located {
-        if let Some(kept) = self.calendars.get(&key.subject.kin()) {
+        if let Some(kept) = self.rest.calendars.get(&key.subject.kin()) {
             let spot = Spot::Calendar { is_shared: false };
             return if kept.subject == key.subject {
                 Located::Own(spot)
@@ -128,9 +156,11 @@ impl Shard {
             };
         }
         let shared = shared(key, hasher);
-        match self.logs.find(&shared) {
+        match self.logs.find(shared.hash) {
             Some(index) => Located::Shared(Spot::Log(index)),
-            None if self.calendars.contains_key(&shared.subject) => Located::Shared(Spot::Calendar { is_shared: true }),
+            None if self.rest.calendars.contains_key(&shared.subject) => {
+                Located::Shared(Spot::Calendar { is_shared: true })
+            }
             None => Located::Missing,
         }
     }
@@ -167,13 +197,12 @@ impl Shard {
     /// Where `quota` stands.
     pub(crate) fn standing(&self, key: &Hashed, spot: Option<Spot>, quota: &Quota, now: Moment) -> Standing {
         if let (Some(Spot::Log(index)), Quota::Rolling(layout)) = (spot, quota) {
-            let (head, stamps) = self.logs.parts(index);
-            if head.fits(layout) {
-                return head.standing(stamps, layout, now.monotonic_us);
+            if self.logs.head(index).fits(layout) {
+                return self.logs.standing(index, layout, now.monotonic_us);
             }
         }
         spot.and_then(|spot| self.tally(key, spot))
-            .unwrap_or_else(|| Tally::fresh(quota, &self.floor))
+            .unwrap_or_else(|| Tally::fresh(quota, &self.rest.floor))
             .standing(quota, now)
     }
 
@@ -182,11 +211,9 @@ impl Shard {
     #[inline]
     pub(crate) fn admit(&mut self, key: &Hashed, spot: Spot, quota: &Quota, now: Moment) -> Option<Standing> {
         match (spot, quota) {
-            (Spot::Log(index), Quota::Rolling(layout)) => {
-                let (head, stamps) = self.logs.parts_mut(index);
-                Some(head.admit(stamps, layout, now.monotonic_us))
-            }
+            (Spot::Log(index), Quota::Rolling(layout)) => Some(self.logs.admit(index, layout, now.monotonic_us)),
             (Spot::Calendar { is_shared }, Quota::Calendar { limit, .. }) => self
+                .rest
                 .calendars
                 .get_mut(&under(key, is_shared))
                 .map(|kept| kept.count.admit(*limit, now)),
@@ -199,28 +226,28 @@ impl Shard {
         let located = self.locate(key, hasher);
         let tally = match located.spot().and_then(|spot| self.tally(key, spot)) {
             Some(tally) => tally.reshaped(quota, now),
-            None => Tally::fresh(quota, &self.floor),
+            None => Tally::fresh(quota, &self.rest.floor),
         };
         match located {
-            Located::Own(spot) | Located::Inherited(spot) => self.put(key, Some(spot), &tally, hasher),
-            Located::Shared(_) | Located::Missing if has_room => self.put(key, None, &tally, hasher),
-            Located::Shared(spot) => self.put(&shared(key, hasher), Some(spot), &tally, hasher),
+            Located::Own(spot) | Located::Inherited(spot) => self.put(key, Some(spot), &tally),
+            Located::Shared(_) | Located::Missing if has_room => self.put(key, None, &tally),
+            Located::Shared(spot) => self.put(&shared(key, hasher), Some(spot), &tally),
             Located::Missing => {
-                self.put(&shared(key, hasher), None, &tally, hasher);
-                self.shared += 1;
+                self.put(&shared(key, hasher), None, &tally);
+                self.rest.shared += 1;
             }
         }
     }
 
     /// Drops every counter that is idle.
-    pub(crate) fn sweep(&mut self, now: Moment, hasher: &SubjectHasher) -> Dropped {
-        let mut dropped = self.drop_idle(0, self.logs.slots(), now, hasher);
-        let Shard {
+    pub(crate) fn sweep(&mut self, now: Moment) -> Dropped {
+        let mut dropped = self.drop_idle(0, self.logs.slots(), now);
+        let Rest {
             calendars,
             floor,
             shared,
             ..
-        } = self;
+        } = &mut *self.rest;
         calendars.retain(|_, kept| {
             let is_idle = kept.count.is_over(now);
             if is_idle {
@@ -237,17 +264,17 @@ impl Shard {
         if calendars.len() < calendars.capacity() / 4 {
             calendars.shrink_to_fit();
         }
-        self.logs.shrink(hasher);
+        self.logs.shrink();
         dropped
     }
 
     /// Looks at the next few counters and drops the idle ones among them, to make room.
-    pub(crate) fn make_room(&mut self, now: Moment, hasher: &SubjectHasher) -> Dropped {
+    pub(crate) fn make_room(&mut self, now: Moment) -> Dropped {
         let slots = self.logs.slots();
-        let from = if self.hand < slots { self.hand } else { 0 };
+        let from = if self.rest.hand < slots { self.rest.hand } else { 0 };
         let until = (from + HAND_STEP).min(slots);
-        self.hand = until;
-        self.drop_idle(from, until, now, hasher)
+        self.rest.hand = until;
+        self.drop_idle(from, until, now)
     }
 
     /// Every counter with its subject.
@@ -255,24 +282,25 @@ impl Shard {
         let logs = (0..self.logs.slots())
             .filter_map(|index| Some((*self.logs.subject(index)?, Tally::Rolling(self.logs.log(index)))));
         let calendars = self
+            .rest
             .calendars
             .values()
             .map(|kept| (kept.subject, Tally::Calendar(kept.count)));
         logs.chain(calendars)
     }
 
-    fn drop_idle(&mut self, from: usize, until: usize, now: Moment, hasher: &SubjectHasher) -> Dropped {
+    fn drop_idle(&mut self, from: usize, until: usize, now: Moment) -> Dropped {
         let mut dropped = Dropped::default();
         let mut index = from;
         while index < until {
             let head = self.logs.head(index);
             match self.logs.subject(index).map(Subject::is_shared) {
                 Some(is_shared) if head.is_idle(&head.layout(), now.monotonic_us) => {
-                    self.floor.raise(&Tally::Rolling(self.logs.log(index)), now);
+                    self.rest.floor.raise(&Tally::Rolling(self.logs.log(index)), now);
                     // Another may take its place, so that this index is looked at again.
-                    self.logs.remove(index, hasher);
+                    self.logs.remove(index);
                     if is_shared {
-                        self.shared -= 1;
+                        self.rest.shared -= 1;
                         dropped.shared += 1;
                     } else {
                         dropped.own += 1;
@@ -288,31 +316,31 @@ impl Shard {
         match spot {
             Spot::Log(index) => Some(Tally::Rolling(self.logs.log(index))),
             Spot::Calendar { is_shared } => {
-                let kept = self.calendars.get(&under(key, is_shared))?;
+                let kept = self.rest.calendars.get(&under(key, is_shared))?;
                 Some(Tally::Calendar(kept.count))
             }
         }
     }
 
     /// Puts a tally where its kind belongs, and takes away the counter that it replaces.
-    fn put(&mut self, key: &Hashed, old: Option<Spot>, tally: &Tally, hasher: &SubjectHasher) {
+    fn put(&mut self, key: &Hashed, old: Option<Spot>, tally: &Tally) {
         match (tally, old) {
-            (Tally::Rolling(log), Some(Spot::Log(index))) => self.logs.replace(index, &key.subject, log),
+            (Tally::Rolling(log), Some(Spot::Log(index))) => self.logs.replace(index, key, log),
             (Tally::Rolling(log), old) => {
                 if old.is_some() {
-                    self.calendars.remove(&under(key, key.subject.is_shared()));
+                    self.rest.calendars.remove(&under(key, key.subject.is_shared()));
                 }
-                self.logs.insert(key, log, hasher);
+                self.logs.insert(key, log);
             }
             (Tally::Calendar(count), old) => {
                 if let Some(Spot::Log(index)) = old {
-                    self.logs.remove(index, hasher);
+                    self.logs.remove(index);
                 }
                 let kept = Kept {
                     subject: key.subject,
                     count: *count,
                 };
-                self.calendars.insert(under(key, key.subject.is_shared()), kept);
+                self.rest.calendars.insert(under(key, key.subject.is_shared()), kept);
             }
         }
     }

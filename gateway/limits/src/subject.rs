@@ -131,13 +131,28 @@ impl Network {
     }
 }
 
+/// The bits of a hash in which those of kin differ. The others say where a counter lies.
+const NAME_BITS: u64 = !0 << 40;
+
+/// Whether the hashes of two subjects may be those of kin.
+#[inline]
+pub(crate) fn are_kin(left: u64, right: u64) -> bool {
+    (left ^ right) & !NAME_BITS == 0
+}
+
 /// Hashes subjects, differently in every process.
 ///
-/// What a stranger can choose, the address, goes through a keyed hash; what he cannot, the ids, is only stirred.
+/// Owner and network go through a multilinear hash with secret factors of 128 bits, of whose sum the upper half is kept: it is
+/// strongly universal (Dietzfelbinger 1996; Lemire and Kaser 2014), so that any two subjects, whoever chose them without knowing
+/// the secret, have the same 64 bits with a chance of 2^-64, and their places are as good as drawn. Rules are added as they are:
+/// they are hashes already. So the counters of one subject under different rules never have the same hash, and a hash stands
+/// for a subject.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SubjectHasher {
     /// The secret.
-    pub(crate) keys: [u64; 2],
+    keys: [u64; 2],
+    /// What is made of it.
+    factors: [u128; 3],
 }
 
 impl std::fmt::Debug for SubjectHasher {
@@ -149,33 +164,43 @@ impl std::fmt::Debug for SubjectHasher {
 impl SubjectHasher {
     /// A hasher with a secret of its own.
     pub(crate) fn new() -> SubjectHasher {
+        SubjectHasher::of_keys([0, 1].map(|nth: u8| RandomState::new().hash_one(nth)))
+    }
+
+    /// The hasher with this secret.
+    pub(crate) fn of_keys(keys: [u64; 2]) -> SubjectHasher {
+        let word = |nth: u8| {
+            let mut hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
+            hasher.write_u8(nth);
+            u128::from(hasher.finish())
+        };
         SubjectHasher {
-            keys: [0, 1].map(|nth: u8| RandomState::new().hash_one(nth)),
+            keys,
+            factors: [0, 2, 4].map(|nth| word(nth) << 64 | word(nth + 1)),
         }
     }
 
-    /// The hash of an address.
-    #[inline]
-    pub(crate) fn network(&self, subject: &Subject) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.keys[0], self.keys[1]);
-        hasher.write_u64(subject.network);
-        hasher.finish()
+    /// The secret.
+    pub(crate) fn keys(&self) -> [u64; 2] {
+        self.keys
     }
 
-    /// The hash of a subject, the same for all that are kin.
+    /// The hash of a subject.
     #[inline]
     pub(crate) fn hash(&self, subject: &Subject) -> u64 {
-        let from = if subject.network == 0 {
-            self.keys[0]
+        let [owner, network, start] = self.factors;
+        let sum = owner
+            .wrapping_mul(u128::from(subject.owner))
+            .wrapping_add(network.wrapping_mul(u128::from(subject.network)))
+            .wrapping_add(start);
+        let half = u64::try_from(sum >> 64).unwrap_or(0);
+        let [name, place] = subject.rule.0;
+        if subject.is_shared() {
+            // Nobody takes over what others share.
+            half.wrapping_add(name)
         } else {
-            self.network(subject)
-        };
-        let rule = subject.rule.0[1];
-        let product = u128::from(rule ^ from ^ subject.owner.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            * u128::from(rule.rotate_left(32) | 1);
-        let bytes = product.to_le_bytes();
-        let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
-        half(0) ^ half(8)
+            half.wrapping_add(place) ^ name & NAME_BITS
+        }
     }
 }
 

@@ -34,8 +34,14 @@ pub(crate) const SWEEPS_PER_ROUND: usize = if cfg!(feature = "shuttle") { 4 } el
 
 /// Keeps the locks of neighbouring shards on cache lines of their own.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Padded(Mutex<Shard>);
+
+/// The number of a shard among those of its kind: bits of the hash that the choice of the line does not use.
+#[inline]
+fn in_kind(hash: u64) -> usize {
+    usize::from(hash.to_be_bytes()[3]) % SHARDS_PER_KIND
+}
 
 /// The index of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +101,7 @@ impl CounterTable {
             Mode::PerKey => SHARDS_PER_KIND,
             Mode::PerApp => APPS,
         };
-        // Bits that the choice of the slot does not use.
-        let shard = ShardIndex(kind + usize::from(hash.to_be_bytes()[3]) % SHARDS_PER_KIND);
+        let shard = ShardIndex(kind + in_kind(hash));
         (Hashed { hash, subject }, shard)
     }
 
@@ -112,7 +117,7 @@ impl CounterTable {
         if self.take_place() {
             return true;
         }
-        let dropped = shard.make_room(now, &self.hasher);
+        let dropped = shard.make_room(now);
         self.give_back(dropped);
         dropped.own > 0 && self.take_place()
     }
@@ -135,7 +140,7 @@ impl CounterTable {
     pub(crate) fn sweep(&self, now: Moment) {
         let first = self.hand.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
         for index in first..first + SHARDS_PER_SWEEP {
-            let dropped = self.lock(ShardIndex(index % SHARDS)).sweep(now, &self.hasher);
+            let dropped = self.lock(ShardIndex(index % SHARDS)).sweep(now);
             self.give_back(dropped);
         }
     }

@@ -2,23 +2,20 @@
 //!
 //! Decides which bytes are a log that has admitted something. Knows nothing of files.
 
-use super::{DecimatedLog, LogHead, Stamps};
+use super::{DecimatedLog, LogHead, Stamps, low_half, tick_of};
 use crate::layout::Layout;
 use crate::persistence::Fields;
 
-/// Far past any clock, and far from where sums overflow.
-const BASE_MAX: u64 = 1 << 51;
-
 impl DecimatedLog {
-    /// Appends the log's 96 bytes.
+    /// Appends the log's 88 bytes.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let head = &self.head;
-        out.extend(head.base.to_le_bytes());
-        for number in [head.newest, head.oldest, head.filled, head.limit, head.window_ticks] {
+        for word in [head.shape, head.newest] {
+            out.extend(word.to_le_bytes());
+        }
+        for number in [head.oldest, head.filled] {
             out.extend(number.to_le_bytes());
         }
-        out.extend(head.slack_us.to_le_bytes());
-        out.extend([head.tick_shift, head.ends]);
         for stamp in self.stamps {
             out.extend(stamp.to_le_bytes());
         }
@@ -27,15 +24,10 @@ impl DecimatedLog {
     /// Takes up what [`DecimatedLog::put`] wrote; `None` when it is no log that has admitted something.
     pub(crate) fn take(fields: &mut Fields<'_>) -> Option<DecimatedLog> {
         let head = LogHead {
-            base: fields.u64()?,
-            newest: fields.u32()?,
+            shape: fields.u64()?,
+            newest: fields.u64()?,
             oldest: fields.u32()?,
             filled: fields.u32()?,
-            limit: fields.u32()?,
-            window_ticks: fields.u32()?,
-            slack_us: fields.u16()?,
-            tick_shift: fields.u8()?,
-            ends: fields.u8()?,
         };
         let mut stamps = Stamps::default();
         for stamp in &mut stamps {
@@ -52,48 +44,48 @@ impl DecimatedLog {
             return self;
         }
         let layout = self.head.layout();
-        // Rounded up, towards later.
-        let by_ticks = -(by_us.saturating_neg() >> self.head.tick_shift);
-        let head = &mut self.head;
-        let base = i128::from(head.base) + i128::from(by_ticks);
-        head.base = u64::try_from(base.max(0)).unwrap_or(BASE_MAX).min(BASE_MAX);
-        let before = u32::try_from((-base).max(0)).unwrap_or(u32::MAX);
-        if before > 0 {
-            let later = |stamp: u32| stamp.saturating_sub(before).max(1);
-            head.newest = later(head.newest);
-            head.oldest = later(head.oldest);
-            self.stamps = self.stamps.map(later);
-        }
-        let newest_us = layout.begins_us(head.base + u64::from(head.newest));
-        head.slack_us = head.slack_us.min(u16::try_from(newest_us).unwrap_or(u16::MAX));
+        // Rounded up to whole ticks, towards later.
+        let by_ticks = -(by_us.saturating_neg() >> layout.tick_shift());
+        let newest = layout.tick_up(self.head.newest_us());
+        let moved_us = i128::from(self.head.newest_us()) + (i128::from(by_ticks) << layout.tick_shift());
+        self.head
+            .set_newest_us(u64::try_from(moved_us.max(0)).unwrap_or(u64::MAX));
+        let moved_newest = layout.tick_up(self.head.newest_us());
+        let later = |stamp: u32| {
+            let tick = i128::from(tick_of(stamp, newest)) + i128::from(by_ticks);
+            low_half(u64::try_from(tick.max(0)).unwrap_or(u64::MAX).min(moved_newest))
+        };
+        self.head.oldest = later(self.head.oldest);
+        self.stamps = self.stamps.map(later);
         self
     }
 
     /// Whether the invariants of [`LogHead`] hold, and it has admitted something.
     fn is_sound(&self) -> bool {
         let head = &self.head;
-        if !Layout::are_parts(head.limit, head.window_ticks, head.tick_shift) || head.base > BASE_MAX {
+        let Some(layout) = Layout::of_word(head.shape, head.tick_shift()) else {
             return false;
-        }
-        let layout = head.layout();
+        };
         let (tail, group) = (head.tail(), head.group());
         if tail >= layout.groups() || group >= layout.groups() || head.filled == 0 || head.filled > layout.size(group) {
             return false;
         }
-        let stamped_us = layout.begins_us(head.base + u64::from(head.newest));
-        if u32::from(head.slack_us) >> head.tick_shift != 0 || u64::from(head.slack_us) > stamped_us {
-            return false;
-        }
-        let mut latest = head.oldest;
+        let newest = layout.tick_up(head.newest_us());
+        let mut latest = 0;
         let mut at = tail;
         while at != group {
-            let stamp = self.stamps[usize::from(at)];
-            if stamp < latest || (at == tail && stamp != head.oldest) {
+            let stamp = if at == tail {
+                head.oldest
+            } else {
+                self.stamps[usize::from(at)]
+            };
+            let tick = tick_of(stamp, newest);
+            if tick < latest || newest - tick > layout.window_ticks() {
                 return false;
             }
-            latest = stamp;
+            latest = tick;
             at = layout.next(at);
         }
-        latest <= head.newest && (tail != group || head.oldest == head.newest)
+        tail != group || tick_of(head.oldest, newest) == newest
     }
 }

@@ -7,8 +7,9 @@ use super::*;
 use crate::proof::setting;
 use std::collections::{HashSet, VecDeque};
 
-/// A time late enough for any stamp to lie before it, at the beginning of a tick of any length used here.
-const AT_US: u64 = 1 << 40;
+/// Times from which every step is taken, at the beginning of a tick of any length used here: near the clock's start, far from
+/// where the low half of a tick wraps around, shortly before that, and on it.
+const AT_US: [u64; 4] = [64, (1 << 40) + (1 << 20), (1 << 44) - 4, 1 << 44];
 
 /// How far a reading of the clock may be behind the newest admission.
 const LATE_US: u64 = 3;
@@ -29,7 +30,7 @@ impl Rule {
     }
 
     fn tick_us(&self) -> u64 {
-        self.layout.begins_us(2)
+        self.layout.begins_us(1)
     }
 
     /// How long an admission may take room: stamps are rounded up and the present down.
@@ -53,7 +54,7 @@ struct State {
     group: u8,
     filled: u32,
     /// How many ticks the groups from the tail on were entered before the newest admission, the current group aside.
-    behind: Vec<u32>,
+    behind: Vec<u64>,
     /// How long before the newest admission the others were made, oldest first, as far back as they matter.
     ages_us: Vec<u64>,
     /// Whether admissions from before an edit may still be in the window.
@@ -61,28 +62,21 @@ struct State {
 }
 
 impl State {
-    /// The time of the newest admission of all logs made from this state.
-    fn newest_us(&self) -> u64 {
-        AT_US + self.phase_us
-    }
-
-    /// The log in this state whose newest stamp is `newest`. Stamps that mean nothing say `noise`.
-    fn log(&self, rule: &Rule, newest: u32, noise: u32) -> DecimatedLog {
+    /// The log in this state whose newest admission was in the tick that begins at `at_us`. Stamps that mean nothing say `noise`.
+    fn log(&self, rule: &Rule, at_us: u64, noise: u32) -> DecimatedLog {
         let layout = &rule.layout;
-        let mut log = DecimatedLog::starting_at(layout, 0);
+        let newest_us = at_us + self.phase_us;
+        let stamp = |behind: u64| low_half(layout.tick_up(newest_us) - behind);
+        let mut log = DecimatedLog::starting_at(layout, newest_us);
         log.stamps = [noise; GROUPS_MAX as usize];
-        log.head.newest = newest;
-        log.head.base = layout.tick_up(self.newest_us()) - u64::from(newest);
         log.head.filled = self.filled;
-        log.head.set_group(self.group);
-        log.head.set_tail(self.tail);
-        log.head.oldest = newest - self.behind.first().copied().unwrap_or(0);
-        let mut group = self.tail;
-        for behind in &self.behind {
-            log.stamps[usize::from(group)] = newest - behind;
+        log.head.set_ends(self.tail, self.group);
+        log.head.oldest = stamp(self.behind.first().copied().unwrap_or(0));
+        let mut group = layout.next(self.tail);
+        for &behind in self.behind.iter().skip(1) {
+            log.stamps[usize::from(group)] = stamp(behind);
             group = layout.next(group);
         }
-        log.head.set_newest_us(layout, self.newest_us());
         log
     }
 
@@ -90,7 +84,8 @@ impl State {
     fn of(rule: usize, layout: &Layout, log: &DecimatedLog, exact_us: &[u64], reach_us: u64, is_edited: bool) -> State {
         let head = &log.head;
         let newest_us = *exact_us.last().unwrap();
-        assert_eq!(head.newest_us(layout), newest_us);
+        assert_eq!(head.newest_us(), newest_us);
+        let newest = layout.tick_up(newest_us);
         let mut behind = Vec::new();
         let mut group = head.tail();
         while group != head.group() {
@@ -99,16 +94,12 @@ impl State {
             } else {
                 log.stamps[usize::from(group)]
             };
-            behind.push(head.newest - stamp);
+            behind.push(newest - tick_of(stamp, newest));
             group = layout.next(group);
         }
-        assert!(
-            head.newest > behind.iter().copied().max().unwrap_or(0),
-            "a live stamp of 0"
-        );
         State {
             rule,
-            phase_us: newest_us % layout.begins_us(2),
+            phase_us: newest_us % layout.begins_us(1),
             tail: head.tail(),
             group: head.group(),
             filled: head.filled,
@@ -146,7 +137,7 @@ impl Model {
         };
         for index in 0..model.rules.len() {
             for phase_us in 0..model.rules[index].tick_us() {
-                let first = model.first(index, AT_US + phase_us);
+                let first = model.first(index, AT_US[0] + phase_us);
                 model.reach(first);
             }
         }
@@ -180,12 +171,11 @@ impl Model {
         // Then nothing of any window is left, and whatever comes later is the same.
         let last_us = self.reach_us + self.rules[index].tick_us();
         for step_us in 0..=LATE_US + last_us {
-            let read_us = state.newest_us() + step_us - LATE_US;
-            let next = self.step(state, index, read_us);
+            let next = self.step(state, index, state.phase_us + step_us);
             if step_us == LATE_US + last_us {
                 assert_eq!(
                     next,
-                    Some(self.first(index, read_us)),
+                    Some(self.first(index, AT_US[0] + state.phase_us + step_us - LATE_US)),
                     "not idle after {last_us} µs: {state:?}"
                 );
             }
@@ -195,28 +185,33 @@ impl Model {
         }
     }
 
-    /// Requests one admission and asserts all that is promised of the answer, whatever the stamps count from.
-    fn step(&mut self, state: &State, index: usize, read_us: u64) -> Option<State> {
+    /// Requests one admission, so long after [`LATE_US`] before the tick in which the newest was made, and asserts all that is
+    /// promised of the answer, whatever the time.
+    fn step(&mut self, state: &State, index: usize, after_us: u64) -> Option<State> {
         self.steps += 1;
-        let low = state.behind.iter().max().unwrap_or(&0) + 1;
-        let next = [(low, 0), (low + 1_000, u32::MAX), (u32::MAX, low)]
-            .map(|(newest, noise)| self.request(state, index, read_us, newest, noise));
+        let noise = [0, u32::MAX, 1 << 31, 7];
+        let next: Vec<Option<State>> = AT_US
+            .into_iter()
+            .zip(noise)
+            .map(|(at_us, noise)| self.request(state, index, at_us, at_us + after_us - LATE_US, noise))
+            .collect();
         assert!(
             next.iter().all(|other| *other == next[0]),
-            "{next:?} after {state:?} at {read_us}"
+            "{next:?} after {state:?} at {after_us}"
         );
         self.refusals += u64::from(next[0].is_none());
         next.into_iter().next().unwrap()
     }
 
-    fn request(&self, state: &State, index: usize, read_us: u64, newest: u32, noise: u32) -> Option<State> {
+    fn request(&self, state: &State, index: usize, newest_at_us: u64, read_us: u64, noise: u32) -> Option<State> {
         let (old, rule) = (&self.rules[state.rule], &self.rules[index]);
         let layout = &rule.layout;
         let context = || format!("{state:?} to {rule:?} at {read_us}");
-        let at_us = read_us.max(state.newest_us());
-        let mut exact_us: Vec<u64> = state.ages_us.iter().map(|age_us| state.newest_us() - age_us).collect();
+        let newest_us = newest_at_us + state.phase_us;
+        let at_us = read_us.max(newest_us);
+        let mut exact_us: Vec<u64> = state.ages_us.iter().map(|age_us| newest_us - age_us).collect();
         let used = |exact_us: &[u64], window_us: u64| exact_us.iter().filter(|&us| us + window_us > at_us).count();
-        let mut log = state.log(old, newest, noise);
+        let mut log = state.log(old, newest_at_us, noise);
         let batches = log.batches(&old.layout);
         self.remembers(&batches, &exact_us, at_us, old);
         let mut is_edited = state.is_edited;

@@ -14,11 +14,6 @@ impl Fields<'_> {
         Some(*bytes)
     }
 
-    /// The next byte.
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.bytes().map(u8::from_le_bytes)
-    }
-
     /// The next two bytes.
     pub(crate) fn u16(&mut self) -> Option<u16> {
         self.bytes().map(u16::from_le_bytes)

@@ -15,13 +15,13 @@ use portcullis_verify::Moment;
 const MAGIC: [u8; 16] = *b"portcullis.limit";
 
 /// The version of the format, of the number of shards, and of the hash of subjects.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Magic, version, clock, two times, two keys.
 pub(crate) const HEADER_BYTES: usize = 16 + 4 + 32 + 8 + 8 + 16;
 
 /// One floor or one counter.
-pub(crate) const RECORD_BYTES: usize = 136;
+pub(crate) const RECORD_BYTES: usize = 128;
 
 /// The count of the records, and the hash.
 pub(crate) const FOOTER_BYTES: usize = 8 + blake3::OUT_LEN;
@@ -102,7 +102,7 @@ impl Header {
         out.extend(VERSION.to_le_bytes());
         out.extend(self.clock.0);
         put_moment(self.saved, &mut out);
-        out.extend(self.hasher.keys.iter().flat_map(|key| key.to_le_bytes()));
+        out.extend(self.hasher.keys().iter().flat_map(|key| key.to_le_bytes()));
         out
     }
 
@@ -123,9 +123,7 @@ impl Header {
         Some(Header {
             clock: ClockIdentity(fields.bytes()?),
             saved: moment(fields)?,
-            hasher: SubjectHasher {
-                keys: [fields.u64()?, fields.u64()?],
-            },
+            hasher: SubjectHasher::of_keys([fields.u64()?, fields.u64()?]),
         })
     }
 }

@@ -225,7 +225,7 @@ impl Session<'_> {
         self.layout = (self.lay_out)(limit, window_us);
         self.limit = limit;
         self.window_us = window_us;
-        self.tick_us = self.layout.begins_us(2);
+        self.tick_us = self.layout.begins_us(1);
     }
 
     fn requests_at_once(&mut self, count: u64) {
@@ -381,7 +381,7 @@ fn play(referee: &mut Referee, exact: &mut ExactLog, lay_out: fn(u64, u64) -> La
         layout,
         limit,
         window_us,
-        tick_us: layout.begins_us(2),
+        tick_us: layout.begins_us(1),
         limit_max,
         newest_us: floor_us,
         is_edited: false,

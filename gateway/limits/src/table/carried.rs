@@ -3,7 +3,7 @@
 //! Decides who of those that come from outside gets a counter of their own. Knows no file; the restoring calls it, before
 //! anything is charged.
 
-use super::{CounterTable, SHARDS, SHARDS_PER_KIND, ShardIndex};
+use super::{CounterTable, SHARDS, SHARDS_PER_KIND, ShardIndex, in_kind};
 use crate::subject::{Hashed, Subject};
 use crate::sync::Ordering;
 use crate::tally::Tally;
@@ -20,7 +20,7 @@ impl ShardIndex {
 impl CounterTable {
     /// Whether the subject may be counted in this shard. Those who share have a counter in any.
     pub(crate) fn counts(&self, index: ShardIndex, subject: &Subject) -> bool {
-        let own = usize::from(self.hasher.hash(subject).to_be_bytes()[3]) % SHARDS_PER_KIND;
+        let own = in_kind(self.hasher.hash(subject));
         subject.is_shared() || own == index.0 % SHARDS_PER_KIND
     }
 
@@ -38,7 +38,7 @@ impl CounterTable {
             hash: self.hasher.hash(&subject),
             subject,
         };
-        let is_new = self.lock(index).restore(&key, tally, now, &self.hasher);
+        let is_new = self.lock(index).restore(&key, tally, now);
         match (has_place, is_new) {
             (true, false) => self.own.fetch_sub(1, Ordering::Relaxed),
             (false, true) => self.shared.fetch_add(1, Ordering::Relaxed),

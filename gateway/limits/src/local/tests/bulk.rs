@@ -179,7 +179,7 @@ impl Session<'_> {
         let (window, least) = match rule.window {
             Window::Rolling { us } => {
                 let layout = Layout::new(rule.limit, us);
-                let us = us + 2 * (layout.begins_us(2) - 1);
+                let us = us + 2 * (layout.begins_us(1) - 1);
                 (Window::Rolling { us }, rule.limit - layout.group_size() + 1)
             }
             calendar => (calendar, rule.limit),

@@ -38,7 +38,7 @@ fn limiter_of(counters_max: usize) -> Arc<LocalLimiter> {
     let keys = [0, 1].map(|_: u8| thread_rng().r#gen());
     Arc::new(LocalLimiter::over(CounterTable::with_hasher(
         counters_max,
-        SubjectHasher { keys },
+        SubjectHasher::of_keys(keys),
     )))
 }
 
