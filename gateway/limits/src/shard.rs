@@ -196,10 +196,10 @@ impl Shard {
 
     /// Where `quota` stands.
     pub(crate) fn standing(&self, key: &Hashed, spot: Option<Spot>, quota: &Quota, now: Moment) -> Standing {
-        if let (Some(Spot::Log(index)), Quota::Rolling(layout)) = (spot, quota) {
-            if self.logs.head(index).fits(layout) {
-                return self.logs.standing(index, layout, now.monotonic_us);
-            }
+        if let (Some(Spot::Log(index)), Quota::Rolling(layout)) = (spot, quota)
+            && self.logs.head(index).fits(layout)
+        {
+            return self.logs.standing(index, layout, now.monotonic_us);
         }
         spot.and_then(|spot| self.tally(key, spot))
             .unwrap_or_else(|| Tally::fresh(quota, &self.rest.floor))

@@ -11,6 +11,10 @@ const BLOCK: usize = 32;
 /// Stamps by number.
 #[derive(Debug, Default)]
 pub(crate) struct StampStore {
+    #[expect(
+        clippy::vec_box,
+        reason = "the blocks stay where they are while the list of them grows"
+    )]
     blocks: Vec<Box<[Stamps; BLOCK]>>,
     /// Entries given back. Not given out yet are those from `fresh` on.
     free: Vec<u32>,

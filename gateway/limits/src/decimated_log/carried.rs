@@ -51,12 +51,10 @@ impl DecimatedLog {
         self.head
             .set_newest_us(u64::try_from(moved_us.max(0)).unwrap_or(u64::MAX));
         let moved_newest = layout.tick_up(self.head.newest_us());
-        let later = |stamp: u32| {
-            let tick = i128::from(tick_of(stamp, newest)) + i128::from(by_ticks);
-            low_half(u64::try_from(tick.max(0)).unwrap_or(u64::MAX).min(moved_newest))
-        };
-        self.head.oldest = later(self.head.oldest);
-        self.stamps = self.stamps.map(later);
+        for stamp in self.stamps.iter_mut().chain([&mut self.head.oldest]) {
+            let tick = i128::from(tick_of(*stamp, newest)) + i128::from(by_ticks);
+            *stamp = low_half(u64::try_from(tick.max(0)).unwrap_or(u64::MAX).min(moved_newest));
+        }
         self
     }
 
