@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build check test fuzz bench audit perf-gate perf-gate-record
+.PHONY: help run build check test fuzz bench audit dist perf-gate perf-gate-record
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CLIENT_PACKAGES := gateway/server/tests/clients/crate_beta1 gateway/server/tests/clients/crate_beta9
@@ -25,6 +25,9 @@ build: ## Build the release binary
 	@.ci/setup run
 	@cargo build --release --locked --bin portcullis
 	@echo 'built $(TARGET_DIR)/release/portcullis'
+
+dist: ## Build what users get, guided by a profile, and pack it with checksums into target/dist/
+	@.ci/dist
 
 check: ## Format, lints, unit tests and the repository's own rules
 	@.ci/setup run

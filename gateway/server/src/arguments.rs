@@ -13,7 +13,8 @@ const FIRST_START: &str = "At the first start PORTCULLIS_BOOTSTRAP_TOKEN becomes
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
-    version,
+    version = crate::build::VERSION,
+    long_version = crate::build::LONG,
     propagate_version = true,
     after_help = "Start here:\n  portcullis serve                 control API on :7070, gateway on :7080, SQLite in ./portcullis.db\n  portcullis check --config FILE   every fault of a configuration file, with line and column\n\nEvery setting can also come from the environment as PORTCULLIS__SECTION__KEY.\nExit codes: 0 ok, 1 runtime failure, 2 bad configuration or usage."
 )]

@@ -4,6 +4,7 @@
 
 mod admin;
 mod arguments;
+mod build;
 mod control_plane;
 mod echo;
 mod file_limit;

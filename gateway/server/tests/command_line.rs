@@ -355,3 +355,46 @@ async fn tenants_and_tokens_are_managed_while_the_server_runs() {
     assert_eq!(finished.code, 2);
     assert!(finished.stderr.contains("nobody"), "{}", finished.stderr);
 }
+
+#[test]
+fn a_build_says_what_it_is() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let version = env!("CARGO_PKG_VERSION");
+    let short = run(folder.path(), &["-V"], &[], "");
+    assert_eq!((short.code, short.stdout), (0, format!("portcullis {version}\n")));
+    let long = run(folder.path(), &["--version"], &[], "");
+    assert_eq!(long.code, 0, "{}", long.stderr);
+    let mut lines = long.stdout.lines();
+    assert_eq!(lines.next(), Some(format!("portcullis {version}").as_str()));
+    let told: std::collections::BTreeMap<_, _> = lines.filter_map(|line| line.split_once(' ')).collect();
+    let check = |name: &str, expected: &str| {
+        let value = told
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in\n{}", long.stdout));
+        assert!(value.contains(expected), "{name} is `{value}`, without `{expected}`");
+    };
+    check("commit", &commit().unwrap_or("unknown".to_owned()));
+    check("build", if cfg!(debug_assertions) { "debug" } else { "release" });
+    check("compiler", "rustc 1.");
+    check("target", std::env::consts::ARCH);
+    check("allocator", "mimalloc");
+    check("protocols", "rustls");
+    check("stores", "SQLite");
+}
+
+/// The commit that is checked out, as `--version` writes it; `None` in sources without a repository.
+fn commit() -> Option<String> {
+    if let Ok(named) = std::env::var("PORTCULLIS_COMMIT") {
+        return Some(named);
+    }
+    let root = support::root();
+    if !root.join(".git").exists() {
+        return None;
+    }
+    let git = std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .current_dir(root)
+        .output()
+        .ok()?;
+    Some(String::from_utf8(git.stdout).ok()?.trim().to_owned())
+}

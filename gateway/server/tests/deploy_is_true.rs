@@ -61,6 +61,13 @@ fn the_files_name_each_other_the_ports_and_the_paths() {
         &["/usr/local/bin/portcullis serve --config /etc/portcullis/portcullis.toml"],
     );
     check_names("deploy/config/compose.toml", &["http://echo:3000"]);
+    check_names(
+        ".ci/dist",
+        &[
+            "README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE",
+            "deploy/README.md deploy/portcullis.service deploy/quickstart.sh deploy/config",
+        ],
+    );
     for name in ["container", "compose"] {
         let addresses = [
             "\"0.0.0.0:7070\"",
