@@ -26,21 +26,26 @@ use std::time::Duration;
 /// Bounds of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestLimits {
-    header_count_max: usize,
-    uri_bytes_max: usize,
+    /// Longest head, in bytes.
+    pub(crate) header_bytes_max: usize,
+    /// Most header fields.
+    pub(crate) header_count_max: usize,
+    /// Longest target, in bytes.
+    pub(crate) uri_bytes_max: usize,
     /// Largest body; `None` means no limit.
     pub(crate) body_bytes_max: Option<u64>,
     /// Longest silence while a body arrives.
-    body_timeout: Duration,
+    pub(crate) body_timeout: Duration,
     /// How fast a body must be on the whole.
     pub(crate) pace: Pace,
     /// Longest time a client may take none of its answer.
-    write_timeout: Duration,
+    pub(crate) write_timeout: Duration,
 }
 
 impl From<&settings::Gateway> for RequestLimits {
     fn from(gateway: &settings::Gateway) -> RequestLimits {
         RequestLimits {
+            header_bytes_max: gateway.header_bytes_max,
             header_count_max: gateway.header_count_max,
             uri_bytes_max: gateway.uri_bytes_max,
             body_bytes_max: gateway.body_bytes_max,

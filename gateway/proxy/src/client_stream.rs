@@ -5,6 +5,7 @@
 //! (pipelined requests, data after an Upgrade that was not granted yet: CVE-2026-2833). It knows the request line and the
 //! blank line, no header, and no time. [`crate::connection`] drives it; [`crate::flow`] tells it what body follows a head.
 
+use crate::fast;
 use crate::transport::Transport;
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -15,14 +16,16 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
+use portcullis_http::client_address;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ pub(crate) struct ClientStream {
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
     is_http2: bool,
+    peer: IpAddr,
     id: UniqueIDType,
 }
 
@@ -97,6 +101,7 @@ impl ClientStream {
             socket: Arc::new(socket),
             tls,
             is_http2: false,
+            peer: client_address::canonical(peer.ip()),
             id,
         }
     }
@@ -128,12 +133,9 @@ impl ClientStream {
         self
     }
 
-    /// Waits until a request begins. Losing the future loses nothing.
-    pub(crate) async fn request_begins(&mut self) -> Result<(), HeadFault> {
-        if self.received.is_empty() && self.receive().await.unwrap_or(0) == 0 {
-            return Err(HeadFault::Closed);
-        }
-        Ok(())
+    /// Whether the blank line that ends a head was received.
+    pub(crate) fn has_whole_head(&self) -> bool {
+        memchr::memmem::find(&self.received, b"\r\n\r\n").is_some()
     }
 
     /// Waits until the whole head of a request is here; from then on exactly that head can be read.
@@ -167,6 +169,59 @@ impl ClientStream {
                 return Err(HeadFault::Closed);
             }
         }
+    }
+
+    /// What was received and belongs to nobody yet.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Takes bytes off the front of what was received. An idle connection holds no buffer.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.received.advance(bytes.min(self.received.len()));
+        if self.received.is_empty() {
+            fast::give_input(std::mem::take(&mut self.received));
+        }
+    }
+
+    /// Receives more. Ready with the number of bytes; 0 is the end of the stream. Holds no buffer while nothing comes.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            self.received = fast::input();
+        } else if self.received.capacity() == self.received.len() {
+            self.received.reserve(HEAD_BUFFER_BYTES);
+        }
+        let polled = poll_read_buf(Pin::new(self.transport.get_mut()), cx, &mut self.received);
+        if self.received.is_empty() {
+            fast::give_input(std::mem::take(&mut self.received));
+        }
+        polled
+    }
+
+    /// Ready once the client has left. What it sends meanwhile is kept for later.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.received.len() < AHEAD_BYTES_MAX {
+            match std::task::ready!(self.poll_more(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends without a buffer in between. Ready with the number of bytes taken.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.transport.get_mut()).poll_write(cx, bytes)
+    }
+
+    /// Ready once all that was taken has left.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.transport.get_mut()).poll_flush(cx)
+    }
+
+    /// The address that counts as the client's, and whether it speaks TLS.
+    pub(crate) fn caller(&self) -> (IpAddr, bool) {
+        (self.peer, self.tls.is_some())
     }
 
     /// Whether part of a request is here.

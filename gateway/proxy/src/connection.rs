@@ -5,8 +5,11 @@
 
 use crate::client_stream::{ClientStream, HeadFault};
 use crate::cut::CuttableProxy;
+use crate::fast::{Caller, FastPath, Patience, Served, timer_now};
+use crate::flow::FlowParts;
 use crate::handshake::Turns;
 use crate::http2_connection::Http2Connection;
+use crate::idle::IdlePlace;
 use crate::listener::ListenerProfile;
 use crate::occupancy::{Occupancy, Place, Seat};
 use crate::proxy_protocol::{self, Announced};
@@ -15,18 +18,21 @@ use crate::transport::{Socket, Transport};
 use bytes::BytesMut;
 use ipnet::IpNet;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::{Shutdown, Stream};
 use portcullis_config::settings;
 use portcullis_http::{Refusal, client_address};
 use portcullis_record::{Metrics, Surface};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,8 +53,10 @@ pub(crate) struct ConnectionServer {
     pub(crate) limits: ConnectionLimits,
     /// True once the gateway drains: requests under way are finished, others are not begun.
     pub(crate) draining: watch::Receiver<bool>,
-    /// Fires when the drain took too long.
-    pub(crate) kill: CancellationToken,
+    /// Where plain requests go first; `None` if all go through pingora.
+    pub(crate) fast: Option<FastPath>,
+    /// What requests share.
+    pub(crate) parts: Arc<FlowParts>,
 }
 
 /// Bounds of a connection.
@@ -73,6 +81,12 @@ impl From<&settings::Gateway> for ConnectionLimits {
     }
 }
 
+/// With what a connection waits.
+struct Waiting {
+    patience: Patience,
+    place: IdlePlace,
+}
+
 /// Why a request will not be served.
 enum NoHead {
     /// There is nobody to answer, or nothing to say.
@@ -85,15 +99,7 @@ impl ConnectionServer {
     /// Serves one connection until it ends.
     pub(crate) async fn serve(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile, place: Place) {
         let _counted = self.metrics.connection(Surface::Proxy);
-        tokio::select! {
-            biased;
-            () = self.kill.cancelled() => {}
-            () = self.live(socket, peer, profile, &place) => {}
-        }
-    }
-
-    async fn live(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile, place: &Place) {
-        let establishing = self.establish(socket, peer, profile, place);
+        let establishing = self.establish(socket, peer, profile, &place);
         let stream = match tokio::time::timeout(self.limits.header_timeout, establishing).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(reason)) => return self.metrics.turned_away(reason),
@@ -167,22 +173,59 @@ impl ConnectionServer {
     }
 
     async fn serve_http1(&self, mut stream: Box<ClientStream>, seat: &Seat) {
+        let mut waiting = Waiting {
+            patience: Patience::new(self.parts.now()),
+            place: IdlePlace::default(),
+        };
+        let (peer, is_tls) = stream.caller();
+        let is_trusted = client_address::is_trusted(peer, &self.trusted_proxies);
+        let caller = Caller::new(peer, is_trusted, is_tls);
         let mut served: u32 = 0;
+        // The first head has to come as soon as it has to arrive; between requests a connection may be idle for longer.
+        let first_head = timer_now() + self.limits.header_timeout;
         loop {
-            match self.next_head(&mut stream, served == 0).await {
-                Ok(()) => {}
-                Err(NoHead::Leave) => return,
-                Err(NoHead::Refuse(refusal)) => {
-                    self.metrics.refused_before_decision(refusal.reason);
-                    return stream.answer_and_close(&reply::raw(&refusal)).await;
+            let deadline = (served == 0).then_some(first_head);
+            if self.request_begins(&mut stream, &mut waiting, deadline).await.is_err() {
+                return;
+            }
+            let is_last =
+                self.limits.keepalive_requests > 0 && served.saturating_add(1) >= self.limits.keepalive_requests;
+            let Some(mut under_way) = seat.begins() else { return };
+            let mut is_fast = self.serve_fast(&mut stream, &mut waiting, &caller, is_last).await;
+            if is_fast == Served::NotPlain {
+                let was_whole = stream.has_whole_head();
+                // Who sends half a head still waits for a request.
+                drop(under_way);
+                let deadline = deadline.unwrap_or_else(|| timer_now() + self.limits.header_timeout);
+                match self.rest_of_head(&mut stream, deadline).await {
+                    Ok(()) => {}
+                    Err(NoHead::Leave) => return,
+                    Err(NoHead::Refuse(refusal)) => {
+                        self.metrics.refused_before_decision(refusal.reason);
+                        return stream.answer_and_close(&reply::raw(&refusal)).await;
+                    }
+                }
+                under_way = match seat.begins() {
+                    Some(under_way) => under_way,
+                    None => return,
+                };
+                if !was_whole {
+                    is_fast = self.serve_fast(&mut stream, &mut waiting, &caller, is_last).await;
                 }
             }
-            let Some(_under_way) = seat.begins() else { return };
             served = served.saturating_add(1);
+            match is_fast {
+                Served::Kept => continue,
+                Served::Closing => return Shutdown::shutdown(&mut *stream).await,
+                Served::Broken => return,
+                Served::NotPlain => {}
+            }
             let session = self.session(stream, served);
             let Some(reused) = self.proxy.serve(session, &self.draining).await else {
                 return;
             };
+            drop(under_way);
+            waiting.patience.tell(self.parts.now());
             let Ok(again) = reused.consume().0.into_any().downcast::<ClientStream>() else {
                 return;
             };
@@ -190,41 +233,62 @@ impl ConnectionServer {
         }
     }
 
-    /// Waits for a whole head: it may be long in coming on a connection that was used before, but not in arriving.
-    async fn next_head(&self, stream: &mut ClientStream, is_first: bool) -> Result<(), NoHead> {
-        if !is_first {
-            self.wait_idle(stream, self.limits.keepalive_timeout).await?;
-        }
-        let arrival = async {
-            if is_first {
-                // The timeout around this comes first.
-                self.wait_idle(stream, Duration::MAX).await?;
-            }
-            stream
-                .head_arrives(self.limits.header_bytes_max)
-                .await
-                .map_err(NoHead::from)
-        };
-        match tokio::time::timeout(self.limits.header_timeout, arrival).await {
-            Ok(arrived) => arrived,
-            Err(_) if stream.has_begun() => {
-                self.metrics.turned_away("slow_head");
-                Err(NoHead::Refuse(Refusal::request_timeout()))
-            }
-            Err(_) => {
-                self.metrics.turned_away("no_request");
-                Err(NoHead::Leave)
-            }
+    /// Offers the request that begins to the fast path.
+    async fn serve_fast(
+        &self,
+        stream: &mut ClientStream,
+        waiting: &mut Waiting,
+        caller: &Caller,
+        is_last: bool,
+    ) -> Served {
+        match &self.fast {
+            Some(fast) => fast.serve(stream, &mut waiting.patience, caller, is_last).await,
+            None => Served::NotPlain,
         }
     }
 
-    async fn wait_idle(&self, stream: &mut ClientStream, patience: Duration) -> Result<(), NoHead> {
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            begun = stream.request_begins() => begun.map_err(NoHead::from),
-            _ = draining.wait_for(|draining| *draining) => Err(NoHead::Leave),
-            () = tokio::time::sleep(patience) => Err(NoHead::Leave),
+    /// Waits until a request begins: until `deadline` or, without one, for as long as a connection may be idle, and not once the
+    /// gateway drains.
+    async fn request_begins(
+        &self,
+        stream: &mut ClientStream,
+        waiting: &mut Waiting,
+        mut deadline: Option<Instant>,
+    ) -> Result<(), NoHead> {
+        if stream.has_begun() {
+            return Ok(());
+        }
+        let is_first = deadline.is_some();
+        poll_fn(|cx| {
+            match stream.poll_more(cx) {
+                Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => return Poll::Ready(Err(NoHead::Leave)),
+                Poll::Pending => {}
+            }
+            waiting.place.enter(cx);
+            if self.parts.draining.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(NoHead::Leave));
+            }
+            let deadline = *deadline.get_or_insert_with(|| waiting.patience.told() + self.limits.keepalive_timeout);
+            waiting.patience.poll(deadline, cx).map(|()| {
+                if is_first {
+                    self.metrics.turned_away("no_request");
+                }
+                Err(NoHead::Leave)
+            })
+        })
+        .await
+    }
+
+    /// Waits until `deadline` for the rest of a head that has begun.
+    async fn rest_of_head(&self, stream: &mut ClientStream, deadline: Instant) -> Result<(), NoHead> {
+        let arrival = stream.head_arrives(self.limits.header_bytes_max);
+        match tokio::time::timeout_at(deadline, arrival).await {
+            Ok(arrived) => arrived.map_err(NoHead::from),
+            Err(_) => {
+                self.metrics.turned_away("slow_head");
+                Err(NoHead::Refuse(Refusal::request_timeout()))
+            }
         }
     }
 

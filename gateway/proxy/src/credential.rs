@@ -78,11 +78,12 @@ fn authorizations<'a>(request: &'a RequestHeader, scheme: &'a [u8]) -> impl Iter
         .headers
         .get_all(AUTHORIZATION)
         .iter()
-        .filter_map(move |value| after_scheme(value, scheme))
+        .filter_map(move |value| after_scheme(value.as_bytes(), scheme))
 }
 
-fn after_scheme<'a>(value: &'a HeaderValue, scheme: &[u8]) -> Option<&'a [u8]> {
-    let value = value.as_bytes().trim_ascii();
+/// What follows the scheme in the value of one `Authorization` field, if it is of that scheme.
+pub(crate) fn after_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let value = value.trim_ascii();
     let end = value
         .iter()
         .position(|byte| matches!(byte, b' ' | b'\t'))
@@ -142,7 +143,7 @@ fn strip_header(request: &mut RequestHeader, name: &str) {
     let spellings: Vec<HeaderName> = request
         .headers
         .keys()
-        .filter(|found| reads_as(found.as_str(), name))
+        .filter(|found| reads_as(found.as_str().as_bytes(), name.as_bytes()))
         .cloned()
         .collect();
     for spelling in spellings {
@@ -151,10 +152,10 @@ fn strip_header(request: &mut RequestHeader, name: &str) {
 }
 
 /// Whether a name is the other, but for the characters that are neither letters nor digits.
-fn reads_as(found: &str, name: &str) -> bool {
+pub(crate) fn reads_as(found: &[u8], name: &[u8]) -> bool {
     found.len() == name.len()
-        && found.bytes().zip(name.bytes()).all(|(byte, expected)| {
-            byte.eq_ignore_ascii_case(&expected) || !(byte.is_ascii_alphanumeric() || expected.is_ascii_alphanumeric())
+        && found.iter().zip(name).all(|(byte, expected)| {
+            byte.eq_ignore_ascii_case(expected) || !(byte.is_ascii_alphanumeric() || expected.is_ascii_alphanumeric())
         })
 }
 
@@ -166,7 +167,7 @@ fn strip_authorization(request: &mut RequestHeader, scheme: &[u8]) -> pingora_co
         .headers
         .get_all(AUTHORIZATION)
         .iter()
-        .filter(|value| after_scheme(value, scheme).is_none())
+        .filter(|value| after_scheme(value.as_bytes(), scheme).is_none())
         .cloned()
         .collect();
     request.remove_header(&AUTHORIZATION);

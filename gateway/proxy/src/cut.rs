@@ -49,6 +49,11 @@ impl Cut {
         self.client_left.load(Ordering::Acquire)
     }
 
+    /// Waits until somebody ends the exchange. For one who waits.
+    pub(crate) async fn until_made(&self) {
+        self.made.notified().await;
+    }
+
     /// Whether somebody ended the exchange.
     pub(crate) fn is_made(&self) -> bool {
         self.is_made.load(Ordering::Acquire)

@@ -5,6 +5,7 @@
 
 use crate::cut::Cut;
 use crate::flow::FlowParts;
+use crate::request_log::{CLIENT_LEFT, RequestLine};
 use crate::route::Route;
 use crate::upstream_pool::Attempts;
 use crate::watchlist::{Place, Watched};
@@ -14,11 +15,7 @@ use portcullis_record::InFlightGuard;
 use portcullis_verify::{KeyHash, Moment, StoredKey};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-
-/// The status recorded for an exchange whose client left before it was answered.
-const CLIENT_LEFT: u16 = 499;
 
 /// One request and its answer.
 pub(crate) struct Exchange {
@@ -128,31 +125,19 @@ impl Exchange {
         let elapsed = self.parts.elapsed(self.started);
         self.parts.metrics.proxied(status, elapsed);
         if self.parts.log_requests {
-            self.log(status, elapsed);
+            let line = RequestLine {
+                request_id: &self.request_id,
+                method: self.method.as_str(),
+                route: self.route.as_deref(),
+                client: self.client,
+                key: self.key.as_deref(),
+                outcome: self.outcome,
+                blocked_rule: self.blocked_rule,
+                status,
+                elapsed,
+            };
+            line.log();
         }
-    }
-
-    /// One line a request. Never the path or the query, where a key may stand, and never a header.
-    fn log(&self, status: u16, elapsed: Duration) {
-        tracing::info!(
-            request_id = %self.request_id,
-            method = %self.method,
-            route = self.route.as_ref().map(|route| &*route.path),
-            client = self.client.map(tracing::field::display),
-            app = self.key.as_ref().map(|key| key.app.slug.as_str()),
-            key_id = self.key.as_ref().map(|key| key.key_id.0),
-            outcome = self.outcome,
-            blocked_rule = self.blocked_rule(),
-            status,
-            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            "request"
-        );
-    }
-
-    /// The name of the rule that refused the request, as the client is told it.
-    fn blocked_rule(&self) -> Option<&str> {
-        let rule = self.key.as_ref()?.rules.rules.get(self.blocked_rule?)?;
-        Some(&rule.name)
     }
 }
 

@@ -97,8 +97,12 @@ fn is_foreign(name: &str, peer_is_trusted: bool) -> bool {
     }
 }
 
-fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded") || FORWARDING_HEADERS.contains(&name)
+/// Whether a header of this name, in whatever case, tells of the original request.
+pub(crate) fn is_forwarding(name: &str) -> bool {
+    const FAMILY: &str = "x-forwarded";
+    name.get(..FAMILY.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(FAMILY))
+        || FORWARDING_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn dashed(name: &str) -> String {

@@ -91,7 +91,12 @@ pub(crate) fn host(request: &RequestHeader) -> Result<Cow<'_, str>, Refusal> {
         (Some(field), None, Some(authority)) if field.as_bytes() == authority.as_str().as_bytes() => authority.as_str(),
         _ => return Err(FAULT),
     };
-    let name = without_port(host).ok_or(FAULT)?;
+    host_name(host).ok_or(FAULT)
+}
+
+/// The name in a host: lower case, without port and final dot. `None` if it is not well-formed.
+pub(crate) fn host_name(host: &str) -> Option<Cow<'_, str>> {
+    let name = without_port(host)?;
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_literal = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
@@ -100,12 +105,12 @@ pub(crate) fn host(request: &RequestHeader) -> Result<Cow<'_, str>, Refusal> {
         None => !name.is_empty() && name.bytes().all(is_name),
     };
     if !well_formed {
-        return Err(FAULT);
+        return None;
     }
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Ok(Cow::Owned(name.to_ascii_lowercase()));
+        return Some(Cow::Owned(name.to_ascii_lowercase()));
     }
-    Ok(Cow::Borrowed(name))
+    Some(Cow::Borrowed(name))
 }
 
 fn without_port(host: &str) -> Option<&str> {

@@ -15,7 +15,13 @@ mod handshake;
 
 mod client_stream;
 
+mod workers;
+
+mod idle;
+
 mod connection;
+
+mod fast;
 
 mod http2_connection;
 
@@ -24,6 +30,10 @@ mod cut;
 mod flow;
 
 mod exchange;
+
+mod request_log;
+
+mod date;
 
 mod admission;
 

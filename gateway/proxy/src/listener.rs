@@ -1,8 +1,9 @@
 //! Opens the sockets that the gateway listens on, and accepts from them.
 //!
-//! Knows nothing of HTTP: what it accepts it hands to [`crate::connection`]. Called once by the server at start-up.
+//! Knows nothing of HTTP: what it accepts it hands to [`crate::workers`]. Called once by the server at start-up.
 
 use crate::connection::ConnectionServer;
+use crate::workers::{Arrival, Workers};
 use portcullis_config::settings;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -134,11 +135,12 @@ fn tls_acceptor(files: &settings::ListenerTls) -> Result<pingora_core::tls::TlsA
     Ok(pingora_core::tls::TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until `stop`, each in a task of its own. Where there is no room and nobody makes any, the next one
+/// Accepts connections until `stop`, and hands them to the workers. Where there is no room and nobody makes any, the next one
 /// waits, and further ones in the listen queue.
 pub(crate) async fn accept(
     listener: BoundListener,
     server: Arc<ConnectionServer>,
+    workers: Arc<Workers>,
     connections: TaskTracker,
     stop: CancellationToken,
 ) {
@@ -148,7 +150,7 @@ pub(crate) async fn accept(
             () = stop.cancelled() => return,
             accepted = listener.socket.accept() => accepted,
         };
-        let (socket, peer) = match accepted {
+        let (socket, peer) = match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(address = %listener.address, %error, "a connection cannot be accepted");
@@ -169,9 +171,12 @@ pub(crate) async fn accept(
             gone = place.settle() => gone,
         };
         (0..gone).for_each(|_| server.metrics.turned_away("made_room"));
-        let seat = Arc::clone(place.seat());
-        let (server, profile) = (Arc::clone(&server), Arc::clone(&listener.profile));
-        let task = connections.spawn(async move { server.serve(socket, peer, &profile, place).await });
-        seat.is_served_by(task.abort_handle());
+        workers.take(Arrival {
+            socket,
+            peer,
+            profile: Arc::clone(&listener.profile),
+            place,
+            tracked: connections.token(),
+        });
     }
 }

@@ -5,6 +5,7 @@
 use crate::admission::RequestLimits;
 use crate::connection::{ConnectionLimits, ConnectionServer};
 use crate::cut::CuttableProxy;
+use crate::fast::FastPath;
 use crate::flow::{Flow, FlowParts};
 use crate::handshake::Turns;
 use crate::listener::{self, BoundListener};
@@ -12,6 +13,7 @@ use crate::occupancy::Occupancy;
 use crate::route::{Route, RouteTable};
 use crate::upstream_pool::UpstreamError;
 use crate::watchlist::Watchlist;
+use crate::workers::Workers;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -140,22 +142,40 @@ impl Proxy {
     /// the requests under way are finished, or cut off after the drain timeout.
     pub async fn run(self, listeners: Vec<BoundListener>, shutdown: CancellationToken) {
         let (drain, draining) = watch::channel(false);
-        let kill = CancellationToken::new();
+        let threads = workers(&self.gateway);
+        let kept_max = self
+            .gateway
+            .connections_max
+            .max(UPSTREAM_CONNECTIONS_MIN)
+            .div_ceil(threads);
+        let fast = self
+            .gateway
+            .fast_path
+            .then(|| FastPath::new(Arc::clone(&self.flow), kept_max));
         let server = Arc::new(ConnectionServer {
             proxy: self.proxy,
             metrics: Arc::clone(&self.flow.metrics),
             trusted_proxies: self.gateway.trusted_proxies.clone(),
             occupancy: Occupancy::new(&self.gateway),
-            handshakes: Turns::of_workers(workers(&self.gateway)),
+            handshakes: Turns::of_workers(threads),
             limits: ConnectionLimits::from(&self.gateway),
             draining,
-            kill: kill.clone(),
+            fast,
+            parts: Arc::clone(&self.flow),
         });
+        let workers = match Workers::start(threads, &server) {
+            Ok(workers) => Arc::new(workers),
+            Err(error) => {
+                tracing::error!(%error, "the worker threads of the reverse proxy cannot be started");
+                return;
+            }
+        };
         let connections = TaskTracker::new();
         for listener in listeners {
             connections.spawn(listener::accept(
                 listener,
                 Arc::clone(&server),
+                Arc::clone(&workers),
                 connections.clone(),
                 shutdown.clone(),
             ));
@@ -172,9 +192,10 @@ impl Proxy {
                 connections = connections.len(),
                 "the drain took too long; what is left is cut off"
             );
-            kill.cancel();
-            connections.wait().await;
         }
+        // The last one is ours: nobody accepts any more. What a thread still serves ends with it.
+        drop(workers);
+        connections.wait().await;
         // Streams of HTTP/2 are tasks of their own and end with their connection.
         let _ = tokio::time::timeout(ABANDON_TIME_MAX, self.flow.exchanges.wait()).await;
     }

@@ -3,6 +3,7 @@
 //! Compares text and nothing else: paths come checked for ambiguity, hosts in lower case. Built once from the settings;
 //! [`crate::flow`] asks it per request.
 
+use crate::fast;
 use crate::upstream_pool::{UpstreamError, UpstreamPool};
 use portcullis_config::settings::{self, CredentialPlace};
 use portcullis_verify::{AppScope, DeploymentId, Requirement};
@@ -26,6 +27,8 @@ pub(crate) struct Route {
     pub(crate) challenge: bool,
     /// Where requests go.
     pub(crate) upstreams: UpstreamPool,
+    /// Plain requests to it may take the fast path.
+    pub(crate) is_plain: bool,
 }
 
 impl Route {
@@ -33,6 +36,7 @@ impl Route {
     pub(crate) fn compile(route: settings::Route, deployment_id: Option<DeploymentId>) -> Result<Route, UpstreamError> {
         let upstreams = UpstreamPool::compile(&route)?;
         Ok(Route {
+            is_plain: upstreams.is_plain() && fast::can_find_keys_in(&route.credentials),
             path: route.path.into_boxed_str(),
             requirement: Requirement {
                 deployment_id,

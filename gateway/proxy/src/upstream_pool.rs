@@ -45,7 +45,21 @@ pub(crate) enum UpstreamError {
 pub(crate) struct UpstreamPool {
     upstreams: Box<[Upstream]>,
     turn: AtomicUsize,
-    resolve_timeout: Duration,
+    timeouts: UpstreamTimeouts,
+    is_plain: bool,
+}
+
+/// How long upstreams are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UpstreamTimeouts {
+    /// Until a connection is made, and a name resolved.
+    pub(crate) connect: Duration,
+    /// Longest silence of the upstream.
+    pub(crate) read: Duration,
+    /// Longest time it may take no byte.
+    pub(crate) write: Duration,
+    /// How long an idle connection to it is kept.
+    pub(crate) idle: Duration,
 }
 
 struct Upstream {
@@ -136,12 +150,34 @@ impl UpstreamPool {
         Ok(UpstreamPool {
             upstreams,
             turn: AtomicUsize::new(0),
-            resolve_timeout: route.connect_timeout,
+            timeouts: UpstreamTimeouts {
+                connect: route.connect_timeout,
+                read: route.read_timeout,
+                write: route.write_timeout,
+                idle: route.idle_timeout,
+            },
+            is_plain: route.upstreams.iter().all(|upstream| !upstream.tls),
         })
     }
 
-    /// The server for the next attempt; `None` when all were tried.
+    /// How long the upstreams are waited for.
+    pub(crate) fn timeouts(&self) -> &UpstreamTimeouts {
+        &self.timeouts
+    }
+
+    /// Whether all of them are spoken to without TLS.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// The server for the next attempt, as pingora names it; `None` when all were tried.
     pub(crate) async fn next(&self, attempts: &mut Attempts, now: Moment) -> Option<Box<HttpPeer>> {
+        let (index, address) = self.next_address(attempts, now).await?;
+        self.upstreams.get(index).map(|upstream| upstream.peer(address))
+    }
+
+    /// The server for the next attempt: which of the upstreams, and its address. `None` when all were tried.
+    pub(crate) async fn next_address(&self, attempts: &mut Attempts, now: Moment) -> Option<(usize, SocketAddr)> {
         let turn = *attempts
             .turn
             .get_or_insert_with(|| self.turn.fetch_add(1, Ordering::Relaxed));
@@ -153,10 +189,7 @@ impl UpstreamPool {
                 if let Some(address) = current.next_address() {
                     attempts.has_alternative =
                         current.tried < current.addresses.len() || attempts.spent.len() + 1 < self.upstreams.len();
-                    return self
-                        .upstreams
-                        .get(current.upstream)
-                        .map(|upstream| upstream.peer(address));
+                    return Some((current.upstream, address));
                 }
                 attempts.spent.push(current.upstream);
                 attempts.current = None;
@@ -164,7 +197,7 @@ impl UpstreamPool {
             let index = self.choose(turn, &attempts.spent, now)?;
             let upstream = self.upstreams.get(index)?;
             let addresses = upstream
-                .addresses(now, self.resolve_timeout)
+                .addresses(now, self.timeouts.connect)
                 .await
                 .unwrap_or_else(|_| Arc::new([]));
             if addresses.is_empty() {

@@ -1,0 +1,262 @@
+//! Moves the bytes of one exchange between client and upstream, and ends every wait that has to end.
+//!
+//! Each wait is for one thing and watches three more: the client may leave, the time may be over, the exchange may be cut. What
+//! the bytes mean it does not know. [`super::forward`] and [`super::answer`] call it.
+
+use super::buffers::Buffer;
+use super::exchange::Exchange;
+use super::patience::{Patience, timer_now};
+use super::{DRAINED_BYTES_MAX, Served, drain_deadline};
+use crate::client_stream::ClientStream;
+use crate::cut::Cut;
+use portcullis_http::Refusal;
+use portcullis_verify::Moment;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+/// How old an exchange is when it enters the watch list, whose rounds are farther apart.
+const WATCHED_FROM: Duration = Duration::from_millis(200);
+
+/// Why a wait ended without what was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// The client closed its connection, or it broke.
+    ClientLeft,
+    /// The client took too long.
+    ClientLate,
+    /// The upstream closed its connection, or it broke.
+    UpstreamLeft,
+    /// The upstream took too long to say something.
+    UpstreamSilent,
+    /// The upstream took too long to take something.
+    UpstreamFull,
+    /// The key no longer opens the route.
+    Cut,
+}
+
+/// The two ends of an exchange.
+pub(super) struct Pump<'a> {
+    /// The client's connection.
+    pub(super) client: &'a mut ClientStream,
+    patience: &'a mut Patience,
+    /// What is known of the exchange.
+    pub(super) exchange: Exchange<'a>,
+    /// When it enters the watch list; unset before the first wait, and `None` once it is on it.
+    watch_at: WatchAt,
+    cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+enum WatchAt {
+    Unset,
+    At(Instant),
+    Never,
+}
+
+impl<'a> Pump<'a> {
+    /// The two ends of an exchange that begins. It is not watched before it has waited for a while.
+    pub(super) fn new(client: &'a mut ClientStream, patience: &'a mut Patience, exchange: Exchange<'a>) -> Pump<'a> {
+        Pump {
+            client,
+            patience,
+            exchange,
+            watch_at: WatchAt::Unset,
+            cut: None,
+        }
+    }
+
+    /// Reads more from the client, into its stream. Answers when there is more.
+    pub(super) async fn receive(&mut self, silence_max: Duration) -> Result<(), Interrupt> {
+        let mut deadline = None;
+        poll_fn(|cx| match self.client.poll_more(cx) {
+            Poll::Ready(Ok(1..)) => Poll::Ready(Ok(())),
+            Poll::Ready(_) => Poll::Ready(Err(Interrupt::ClientLeft)),
+            Poll::Pending => self.poll_interrupt(cx, &mut deadline, silence_max, Interrupt::ClientLate),
+        })
+        .await
+    }
+
+    /// Reads more from the upstream, behind what is in `inbox`. Answers with the number of bytes; 0 is the end.
+    pub(super) async fn read(
+        &mut self,
+        tcp: &mut TcpStream,
+        inbox: &mut Vec<u8>,
+        silence_max: Duration,
+    ) -> Result<usize, Interrupt> {
+        let mut deadline = None;
+        poll_fn(|cx| {
+            match poll_read_buf(Pin::new(tcp), cx, inbox) {
+                Poll::Ready(Ok(bytes)) => return Poll::Ready(Ok(bytes)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Interrupt::UpstreamLeft)),
+                Poll::Pending => {}
+            }
+            if self.client.poll_left(cx).is_ready() {
+                return Poll::Ready(Err(Interrupt::ClientLeft));
+            }
+            self.poll_interrupt(cx, &mut deadline, silence_max, Interrupt::UpstreamSilent)
+        })
+        .await
+    }
+
+    /// Writes all of `bytes` to the upstream.
+    pub(super) async fn send(
+        &mut self,
+        tcp: &mut TcpStream,
+        mut bytes: &[u8],
+        silence_max: Duration,
+    ) -> Result<(), Interrupt> {
+        let mut deadline = None;
+        poll_fn(|cx| {
+            while !bytes.is_empty() {
+                match Pin::new(&mut *tcp).poll_write(cx, bytes) {
+                    Poll::Ready(Ok(written @ 1..)) => {
+                        bytes = bytes.get(written..).unwrap_or_default();
+                        deadline = None;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(Interrupt::UpstreamLeft)),
+                    Poll::Pending => {
+                        return self.poll_interrupt(cx, &mut deadline, silence_max, Interrupt::UpstreamFull);
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Writes all of `bytes` to the client.
+    pub(super) async fn answer(&mut self, mut bytes: &[u8]) -> Result<(), Interrupt> {
+        let silence_max = self.exchange.parts.limits.write_timeout;
+        let mut deadline = None;
+        poll_fn(|cx| {
+            while !bytes.is_empty() {
+                match self.client.poll_send(cx, bytes) {
+                    Poll::Ready(Ok(written @ 1..)) => {
+                        bytes = bytes.get(written..).unwrap_or_default();
+                        deadline = None;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(Interrupt::ClientLeft)),
+                    Poll::Pending => {
+                        return self.poll_interrupt(cx, &mut deadline, silence_max, Interrupt::ClientLate);
+                    }
+                }
+            }
+            // TLS keeps what it could not send yet.
+            match ready!(self.client.poll_sent(cx)) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(_) => Poll::Ready(Err(Interrupt::ClientLeft)),
+            }
+        })
+        .await
+    }
+
+    /// Tells the connection's timer the time.
+    pub(super) fn tell(&mut self, now: Moment) {
+        self.patience.tell(now);
+    }
+
+    /// Has the exchange cut at any age when its key no longer opens its route.
+    pub(super) fn is_a_stream(&mut self) {
+        self.watch();
+        self.exchange.is_a_stream();
+    }
+
+    /// Answers with a refusal. `limits` are header lines; `body_bytes` of the request's body have not been taken off the stream.
+    pub(super) async fn refuse(&mut self, refusal: &Refusal, limits: &[u8], body_bytes: usize) -> Served {
+        let rest = body_bytes.saturating_sub(self.client.received().len());
+        let is_kept = !self.exchange.closes && rest <= DRAINED_BYTES_MAX;
+        let mut out = Buffer::new();
+        let to_head = self.exchange.method == super::request_head::Method::Head;
+        refusal.write_http1(&self.exchange.request_id, limits, !is_kept, to_head, &mut out);
+        let answered = self.answer(&out).await;
+        if answered == Err(Interrupt::ClientLeft) {
+            return Served::Broken;
+        }
+        self.exchange.status = Some(refusal.status.as_u16());
+        if answered.is_err() {
+            return Served::Broken;
+        }
+        if !is_kept {
+            if rest > 0 {
+                self.client.abandon_rest();
+            }
+            return Served::Closing;
+        }
+        self.drop_body(body_bytes).await
+    }
+
+    /// Reads what is left of a body, and throws it away.
+    async fn drop_body(&mut self, mut body_bytes: usize) -> Served {
+        let deadline = drain_deadline();
+        loop {
+            let here = self.client.received().len().min(body_bytes);
+            self.client.consume(here);
+            body_bytes -= here;
+            if body_bytes == 0 {
+                return Served::Kept;
+            }
+            let left = deadline.saturating_duration_since(timer_now());
+            if self.receive(left).await.is_err() {
+                return Served::Broken;
+            }
+        }
+    }
+
+    /// What ends a wait. `deadline` is set at the first call of each wait.
+    fn poll_interrupt<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Option<Instant>,
+        silence_max: Duration,
+        late: Interrupt,
+    ) -> Poll<Result<T, Interrupt>> {
+        let deadline = *deadline.get_or_insert_with(|| {
+            // The first wait of most exchanges is their last, and begins when they do.
+            let now = match self.watch_at {
+                WatchAt::Unset => self.patience.told(),
+                WatchAt::At(_) | WatchAt::Never => timer_now(),
+            };
+            if let WatchAt::Unset = self.watch_at {
+                self.watch_at = WatchAt::At(now + WATCHED_FROM);
+            }
+            now + silence_max
+        });
+        loop {
+            let until = match self.watch_at {
+                WatchAt::At(at) => at.min(deadline),
+                WatchAt::Unset | WatchAt::Never => deadline,
+            };
+            if self.patience.poll(until, cx).is_pending() {
+                break;
+            }
+            if until == deadline {
+                return Poll::Ready(Err(late));
+            }
+            self.watch();
+        }
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            self.exchange.parts.metrics.stream_cut();
+            return Poll::Ready(Err(Interrupt::Cut));
+        }
+        Poll::Pending
+    }
+
+    fn watch(&mut self) {
+        self.watch_at = WatchAt::Never;
+        if self.cut.is_none() {
+            self.cut = self.exchange.watch().map(until_made);
+        }
+    }
+}
+
+fn until_made(cut: Arc<Cut>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move { cut.until_made().await })
+}
