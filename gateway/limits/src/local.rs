@@ -5,7 +5,7 @@
 
 use crate::at_once;
 use crate::charging::{Answer, Charging};
-use crate::plan::{Aims, Matches, Plan};
+use crate::plan::{Matches, Plan};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::CounterTable;
 use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
@@ -103,12 +103,10 @@ impl LocalLimiter {
 impl Limiter for LocalLimiter {
     #[inline]
     fn charge(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Charge {
-        if let Some(plan) = key.rules.limiter_view.get_or_init(|| Plan::new(&key.rules)) {
-            let mut aims = Aims::new();
-            plan.aim(&mut aims, key, request, &self.table);
-            if let Some(charge) = at_once::charge(&self.table, &aims, request.now.monotonic_us) {
-                return charge;
-            }
+        if let Some(plan) = key.rules.limiter_view.get_or_init(|| Plan::new(&key.rules))
+            && let Some(charge) = at_once::charge(&self.table, plan, key, request)
+        {
+            return charge;
         }
         self.charge_closely(key, request)
     }

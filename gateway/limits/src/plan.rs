@@ -60,7 +60,7 @@ impl<'a> Match<'a> {
 }
 
 /// A counter of a request, as far as the usual request needs to know it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Aim<'a> {
     /// The rule.
     pub(crate) planned: &'a PlannedRule,
@@ -70,8 +70,17 @@ pub(crate) struct Aim<'a> {
     pub(crate) shard: ShardIndex,
 }
 
-/// The counters of a request, in the order in which their shards are locked.
-pub(crate) type Aims<'a> = SmallVec<[Aim<'a>; 4]>;
+impl<'a> Aim<'a> {
+    /// At no counter yet.
+    #[inline]
+    pub(crate) fn at_rest(planned: &'a PlannedRule) -> Aim<'a> {
+        Aim {
+            planned,
+            tag: 0,
+            shard: ShardIndex::default(),
+        }
+    }
+}
 
 /// The rules that hold for a request, in the order in which their shards are locked.
 pub(crate) type Matches<'a> = SmallVec<[Match<'a>; 4]>;
@@ -110,28 +119,6 @@ impl Plan {
         &self.rules
     }
 
-    /// Where the counters are of the rules that hold for a request under `key`, whose rule set this plan was made from.
-    #[inline]
-    pub(crate) fn aim<'a>(
-        &'a self,
-        aims: &mut Aims<'a>,
-        key: &StoredKey,
-        request: &ChargeRequest<'_>,
-        table: &CounterTable,
-    ) {
-        for planned in &self.rules {
-            if !planned.holds_everywhere && !key.rules.rules[planned.rule].endpoints.matches(request.path) {
-                continue;
-            }
-            let Some(subject) = planned.subject(key, request) else {
-                continue;
-            };
-            let (Hashed { hash: tag, .. }, shard) = table.key(planned.mode, subject);
-            aims.push(Aim { planned, tag, shard });
-        }
-        sort(aims, |aim| aim.shard);
-    }
-
     /// Adds the rules that hold for a request under `key`, whose rule set this plan was made from.
     #[inline]
     pub(crate) fn find<'a>(
@@ -142,7 +129,7 @@ impl Plan {
         table: &CounterTable,
     ) {
         for planned in &self.rules {
-            if !planned.holds_everywhere && !key.rules.rules[planned.rule].endpoints.matches(request.path) {
+            if !planned.holds_for(key, request) {
                 continue;
             }
             let Some(subject) = planned.subject(key, request) else {
@@ -162,6 +149,23 @@ impl Plan {
 }
 
 impl PlannedRule {
+    /// Where the rule's counter for a request is; `None` when the rule does not hold for it.
+    #[inline]
+    pub(crate) fn aim(&self, key: &StoredKey, request: &ChargeRequest<'_>, table: &CounterTable) -> Option<Aim<'_>> {
+        let subject = self.holds_for(key, request).then(|| self.subject(key, request))??;
+        let (Hashed { hash: tag, .. }, shard) = table.key(self.mode, subject);
+        Some(Aim {
+            planned: self,
+            tag,
+            shard,
+        })
+    }
+
+    #[inline]
+    fn holds_for(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> bool {
+        self.holds_everywhere || key.rules.rules[self.rule].endpoints.matches(request.path)
+    }
+
     /// Whom the rule counts; `None` when it looks at addresses and there is none.
     #[inline]
     fn subject(&self, key: &StoredKey, request: &ChargeRequest<'_>) -> Option<Subject> {
@@ -187,7 +191,7 @@ impl PlannedRule {
 
 /// Puts a few matches, most often in order already, in the order of their shards.
 #[inline]
-fn sort<T>(matches: &mut [T], shard: impl Fn(&T) -> ShardIndex) {
+pub(crate) fn sort<T>(matches: &mut [T], shard: impl Fn(&T) -> ShardIndex) {
     for end in 1..matches.len() {
         let mut at = end;
         while at > 0 && shard(&matches[at]) < shard(&matches[at - 1]) {

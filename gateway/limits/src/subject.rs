@@ -144,9 +144,9 @@ pub(crate) fn are_kin(left: u64, right: u64) -> bool {
 ///
 /// Owner and network go through a multilinear hash with secret factors of 128 bits, of whose sum the upper half is kept: it is
 /// strongly universal (Dietzfelbinger 1996; Lemire and Kaser 2014), so that any two subjects, whoever chose them without knowing
-/// the secret, have the same 64 bits with a chance of 2^-64, and their places are as good as drawn. Rules are added as they are:
-/// they are hashes already. So the counters of one subject under different rules never have the same hash, and a hash stands
-/// for a subject.
+/// the secret, have the same 64 bits with a chance of 2^-64, and any place is as likely as another for both. Rules are added as
+/// they are, being hashes already, so that one subject's under different rules differ for certain. A hash thereby stands for a
+/// subject.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SubjectHasher {
     /// The secret.
@@ -197,11 +197,18 @@ impl SubjectHasher {
         let [name, place] = subject.rule.0;
         if subject.is_shared() {
             // Nobody takes over what others share.
-            half.wrapping_add(name)
+            stirred(half.wrapping_add(name))
         } else {
-            half.wrapping_add(place) ^ name & NAME_BITS
+            stirred(half.wrapping_add(place)) ^ name & NAME_BITS
         }
     }
+}
+
+/// One to one, so that what differs still does. Ids are numbered one after the other, whose sums would lie at equal distances.
+#[inline]
+fn stirred(sum: u64) -> u64 {
+    let product = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ product >> 32
 }
 
 /// A subject and its hash, computed once for the choice of the shard and the look-up in it.

@@ -44,7 +44,7 @@ fn in_kind(hash: u64) -> usize {
 }
 
 /// The index of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct ShardIndex(usize);
 
 /// The counters.

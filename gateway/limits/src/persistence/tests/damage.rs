@@ -184,9 +184,9 @@ fn the_format_is_what_its_version_says() {
             128,
             40,
             [
-                17_427_243_453_302_950_947,
-                4_363_962_516_486_084_660,
-                473_299_124_367_950_986
+                13_807_766_864_325_946_647,
+                13_251_218_214_050_444_288,
+                9_837_846_178_534_413_676
             ]
         )
     );
@@ -204,6 +204,6 @@ fn the_format_is_what_its_version_says() {
     let bytes = saved(&table, THIS_BOOT, after(noon(), 30 * SECOND));
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
-        "ccea1a146923f219ec693481cdda2acfe11daa19b8ac4534de072ee531a45a72"
+        "73f4e6cea09c6886eb6eed17d231190c0e0ef10c39fe658555fea63aa39af8c6"
     );
 }
