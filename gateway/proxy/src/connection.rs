@@ -225,7 +225,7 @@ impl ConnectionServer {
                 return;
             };
             drop(under_way);
-            waiting.patience.tell(self.parts.now());
+            waiting.patience.tell(self.parts.now(), Duration::ZERO);
             let Ok(again) = reused.consume().0.into_any().downcast::<ClientStream>() else {
                 return;
             };

@@ -119,7 +119,7 @@ impl FastPath {
             return Served::NotPlain;
         };
         exchange.closes |= is_last || self.parts.draining.load(Ordering::Relaxed);
-        patience.tell(exchange.started);
+        patience.tell(exchange.started, Duration::ZERO);
         let mut pump = Pump::new(client, patience, exchange);
         pump.client.consume(head_bytes);
         pump.client.body_is_complete();
@@ -127,8 +127,7 @@ impl FastPath {
             Some(refusal) => pump.refuse(&refusal, &outbox.limits, body_bytes).await,
             None => forward::forward(&mut pump, outbox, body_bytes, self.kept_max).await,
         };
-        let ended = pump.exchange.end();
-        pump.tell(ended);
+        pump.end();
         served
     }
 }

@@ -58,6 +58,8 @@ impl Route {
 pub(crate) struct RouteTable<R> {
     /// By the host as configured; the routes of each, longest path first.
     hosts: HashMap<Box<str>, Vec<(Box<str>, R)>>,
+    /// No route names a host.
+    is_for_any_host: bool,
 }
 
 impl RouteTable<Arc<Route>> {
@@ -81,7 +83,10 @@ impl<R> RouteTable<R> {
             // Stable: the order of the configuration holds among equals.
             routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
-        RouteTable { hosts }
+        RouteTable {
+            is_for_any_host: hosts.len() == 1 && hosts.contains_key("*"),
+            hosts,
+        }
     }
 
     /// The route for a host (lower case, without port) and a path.
@@ -93,10 +98,10 @@ impl<R> RouteTable<R> {
                 .find(|(prefix, _)| covers(prefix, path))
                 .map(|(_, route)| route)
         };
-        if let Some(route) = of_host(host) {
-            return Some(route);
-        }
-        if self.hosts.len() > 1 {
+        if !self.is_for_any_host {
+            if let Some(route) = of_host(host) {
+                return Some(route);
+            }
             let mut pattern = String::with_capacity(host.len() + 2);
             for (dot, _) in host.match_indices('.') {
                 pattern.clear();

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Monotonic time that had passed when the machine started: a hundred days, more than the longest window. What was counted
 /// before a reboot thereby has a time before it. Saved counters hold such times, so that it never changes.
@@ -60,12 +61,22 @@ impl Clock {
         (Clock(Source::Manual(Arc::clone(&state))), ManualClock(state))
     }
 
+    /// How long ago a moment was, by the monotonic clock. Reads that one only.
+    #[must_use]
+    pub fn elapsed(&self, since: Moment) -> Duration {
+        let now_us = match &self.0 {
+            Source::System => monotonic_us(),
+            Source::Manual(state) => state.monotonic_us.load(Ordering::Acquire),
+        };
+        Duration::from_micros(now_us.saturating_sub(since.monotonic_us))
+    }
+
     /// Reads both clocks.
     #[must_use]
     pub fn now(&self) -> Moment {
         match &self.0 {
             Source::System => Moment {
-                monotonic_us: u64::try_from(HEAD_START_US + microseconds(rustix::time::ClockId::Boottime)).unwrap_or(0),
+                monotonic_us: monotonic_us(),
                 wall_us: microseconds(rustix::time::ClockId::Realtime),
             },
             Source::Manual(state) => Moment {
@@ -74,6 +85,10 @@ impl Clock {
             },
         }
     }
+}
+
+fn monotonic_us() -> u64 {
+    u64::try_from(HEAD_START_US + microseconds(rustix::time::ClockId::Boottime)).unwrap_or(0)
 }
 
 fn microseconds(id: rustix::time::ClockId) -> i64 {

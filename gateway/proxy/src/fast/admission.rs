@@ -7,7 +7,7 @@ use super::buffers::Buffer;
 use super::exchange::Exchange;
 use super::request_head::{self, Field, FieldKind, Forwarding, RequestHead};
 use super::{Caller, credential};
-use crate::flow::{FlowParts, between};
+use crate::flow::FlowParts;
 use crate::framing;
 use crate::route::Route;
 use http::header::{FORWARDED, HeaderMap, HeaderName};
@@ -197,9 +197,9 @@ fn meet(parts: &FlowParts, caller: &Caller, head: &RequestHead<'_>) -> (IpAddr, 
 /// Notes a verdict; what the client is told, if it may not go on.
 fn settle(exchange: &mut Exchange<'_>, verdict: Result<Verdict, VerifyError>, outbox: &mut Outbox) -> Option<Refusal> {
     let parts = exchange.parts;
-    let decided = parts.now();
+    let elapsed = parts.elapsed(exchange.started);
     if let Ok(verdict) = &verdict {
-        parts.usage.note(verdict, decided);
+        parts.usage.note(verdict, exchange.started);
     }
     let refusal = match verdict {
         Ok(Verdict::Allow(permit)) => {
@@ -228,9 +228,7 @@ fn settle(exchange: &mut Exchange<'_>, verdict: Result<Verdict, VerifyError>, ou
             Some(refusal)
         }
     };
-    parts
-        .metrics
-        .decision(Surface::Proxy, exchange.outcome, between(exchange.started, decided));
+    parts.metrics.decision(Surface::Proxy, exchange.outcome, elapsed);
     refusal
 }
 

@@ -5,7 +5,7 @@
 
 use super::request_head::Method;
 use crate::cut::Cut;
-use crate::flow::{FlowParts, between};
+use crate::flow::FlowParts;
 use crate::request_log::{CLIENT_LEFT, RequestLine};
 use crate::route::Route;
 use crate::watchlist::{Place, Watched};
@@ -101,22 +101,21 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Records it, unless it is recorded already. Answers with the time.
-    pub(crate) fn end(&mut self) -> Moment {
-        let now = self.parts.now();
+    /// Records it, unless it is recorded already. Answers how long it took.
+    pub(crate) fn end(&mut self) -> Duration {
+        let elapsed = self.parts.elapsed(self.started);
         if std::mem::replace(&mut self.is_recorded, true) {
-            return now;
+            return elapsed;
         }
         if self.watched.as_ref().is_some_and(|(_, cut)| cut.is_made()) {
             self.outcome = "cut";
         }
         let status = self.status.unwrap_or(CLIENT_LEFT);
-        let elapsed = between(self.started, now);
         self.parts.metrics.proxied(status, elapsed);
         if self.parts.log_requests {
             self.log(status, elapsed);
         }
-        now
+        elapsed
     }
 
     #[cold]

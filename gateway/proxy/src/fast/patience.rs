@@ -47,10 +47,10 @@ impl Patience {
         }
     }
 
-    /// Tells the time to who has not read it: it was read for something else.
-    pub(crate) fn tell(&mut self, now: Moment) {
+    /// Tells the time to who has not read it, as so long after a moment: it was read for something else.
+    pub(crate) fn tell(&mut self, since: Moment, elapsed: Duration) {
         let (instant, moment) = self.anchor;
-        self.told = instant + between(moment, now);
+        self.told = instant + between(moment, since) + elapsed;
     }
 
     /// The time as it was last told.
@@ -96,8 +96,8 @@ mod tests {
             monotonic_us: MOMENT.monotonic_us + 1_500,
             wall_us: -7,
         };
-        patience.tell(later);
-        assert_eq!(patience.told() - start, Duration::from_micros(1_500));
+        patience.tell(later, Duration::from_micros(20));
+        assert_eq!(patience.told() - start, Duration::from_micros(1_520));
     }
 
     #[tokio::test(start_paused = true)]

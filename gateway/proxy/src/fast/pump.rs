@@ -10,7 +10,6 @@ use super::{DRAINED_BYTES_MAX, Served, drain_deadline};
 use crate::client_stream::ClientStream;
 use crate::cut::Cut;
 use portcullis_http::Refusal;
-use portcullis_verify::Moment;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -156,9 +155,10 @@ impl<'a> Pump<'a> {
         .await
     }
 
-    /// Tells the connection's timer the time.
-    pub(super) fn tell(&mut self, now: Moment) {
-        self.patience.tell(now);
+    /// Records the exchange. The time that is read for it is told to the connection's timer.
+    pub(super) fn end(&mut self) {
+        let elapsed = self.exchange.end();
+        self.patience.tell(self.exchange.started, elapsed);
     }
 
     /// Has the exchange cut at any age when its key no longer opens its route.

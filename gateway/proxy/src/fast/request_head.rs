@@ -4,12 +4,10 @@
 //! forwarding, is not plain, and pingora's reader judges it. It refuses nothing itself. Called by [`super::admission`].
 
 use crate::forward;
-use memchr::{memchr, memmem};
+use memchr::memchr;
 use portcullis_http::identity_headers;
 use smallvec::SmallVec;
 
-/// Bytes that end a head.
-const END: &[u8] = b"\r\n\r\n";
 /// Fields for which no memory is allocated.
 const FIELDS: usize = 24;
 
@@ -127,13 +125,8 @@ impl<'a> RequestHead<'a> {
 
 /// The head at the start of `bytes`; `None` if it is not whole yet or not plain.
 pub(crate) fn parse(bytes: &[u8]) -> Option<RequestHead<'_>> {
-    let length = memmem::find(bytes, END)? + END.len();
-    let head = bytes.get(..length)?;
-    if !has_plain_bytes(head) {
-        return None;
-    }
-    let first = memchr(b'\n', head)? + 1;
-    let (request_line, mut rest) = head.split_at_checked(first)?;
+    let first = memchr(b'\n', bytes)? + 1;
+    let (request_line, mut rest) = bytes.split_at_checked(first)?;
     let (method, target) = parse_request_line(request_line)?;
     let mut read = RequestHead {
         method,
@@ -143,13 +136,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<RequestHead<'_>> {
         body_bytes: 0,
         closes: false,
         fields: SmallVec::new(),
-        length,
+        length: 0,
     };
     let mut seen = Seen::default();
     loop {
         let end = memchr(b'\n', rest)? + 1;
         let (line, after) = rest.split_at_checked(end)?;
-        if line.len() == 2 {
+        if line == b"\r\n" {
+            read.length = bytes.len() - after.len();
             break;
         }
         let (name, value) = parse_line(line)?;
@@ -162,7 +156,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<RequestHead<'_>> {
         });
         rest = after;
     }
-    seen.host.then_some(read)
+    let is_plain = seen.host && has_plain_bytes(bytes.get(..read.length)?);
+    is_plain.then_some(read)
 }
 
 #[derive(Default)]
