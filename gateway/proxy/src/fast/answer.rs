@@ -4,7 +4,7 @@
 //! [`super::response_head`]'s to judge. Called by [`super::forward`].
 
 use super::buffers::{BUFFER_BYTES, Buffer};
-use super::chunks::{self, Chunks};
+use super::chunks::{self, Chunks, NotChunks};
 use super::pump::{Interrupt, Pump};
 use super::request_head::Method;
 use super::response_head::{self, AnswerBody, AnswerHead, OurFields, Unfit};
@@ -26,8 +26,8 @@ pub(super) enum Answered {
         /// The upstream's connection is good for another request.
         is_kept: bool,
     },
-    /// The client has a part of it, and must not take it for the whole.
-    InPart,
+    /// The client has a part of it, and must not take it for the whole. If that is the upstream's fault, which.
+    InPart(Option<&'static str>),
     /// Nothing of it was passed on.
     Not(Interrupt),
     /// Nothing of it was passed on, because it is not fit to be.
@@ -65,10 +65,10 @@ pub(super) async fn pass_on(
         AnswerBody::UntilClose => until_close(pump, tcp, silence_max, (&mut inbox, &mut out, head.length)).await,
     };
     match is_passed_on {
-        Some(Rest::Nothing) => Answered::Whole { is_kept: head.is_kept },
+        Ok(Rest::Nothing) => Answered::Whole { is_kept: head.is_kept },
         // Somebody answers what was not asked.
-        Some(Rest::Something) => Answered::Whole { is_kept: false },
-        None => Answered::InPart,
+        Ok(Rest::Something) => Answered::Whole { is_kept: false },
+        Err(Broken(fault)) => Answered::InPart(fault),
     }
 }
 
@@ -81,6 +81,40 @@ enum Rest {
 impl Rest {
     fn of(bytes: usize) -> Rest {
         if bytes == 0 { Rest::Nothing } else { Rest::Something }
+    }
+}
+
+/// A body that does not come to its end, and what is wrong with the upstream, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Broken(Option<&'static str>);
+
+impl From<Interrupt> for Broken {
+    fn from(interrupt: Interrupt) -> Broken {
+        Broken(match interrupt {
+            Interrupt::UpstreamLeft => Some("reset"),
+            Interrupt::UpstreamSilent => Some("read_timeout"),
+            Interrupt::UpstreamFull => Some("write_timeout"),
+            Interrupt::ClientLeft | Interrupt::ClientLate | Interrupt::Cut => None,
+        })
+    }
+}
+
+impl From<NotChunks> for Broken {
+    fn from(_: NotChunks) -> Broken {
+        Broken(Some("protocol"))
+    }
+}
+
+/// Reads more of a body that is not whole.
+async fn more(
+    pump: &mut Pump<'_>,
+    tcp: &mut TcpStream,
+    inbox: &mut Buffer,
+    silence_max: Duration,
+) -> Result<usize, Broken> {
+    match pump.read(tcp, inbox, silence_max).await? {
+        0 => Err(Interrupt::UpstreamLeft.into()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -127,31 +161,31 @@ async fn exactly(
     bytes: u64,
     silence_max: Duration,
     (inbox, out, head): Bodies<'_>,
-) -> Option<Rest> {
-    let here = inbox.get(head..)?;
+) -> Result<Rest, Broken> {
+    let here = inbox.get(head..).unwrap_or_default();
     let ours = here.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
-    out.extend_from_slice(here.get(..ours)?);
+    out.extend_from_slice(here.get(..ours).unwrap_or_default());
     let rest = Rest::of(here.len() - ours);
-    pump.answer(out).await.ok()?;
-    let mut left = bytes.saturating_sub(u64::try_from(ours).ok()?);
+    pump.answer(out).await?;
+    let mut left = less(bytes, ours);
     while left > 0 {
         inbox.clear();
         if left > u64::try_from(BUFFER_BYTES).unwrap_or(0) {
             inbox.reserve(LONG_READ_BYTES);
         }
-        let length = pump
-            .read(tcp, inbox, silence_max)
-            .await
-            .ok()
-            .filter(|bytes| *bytes > 0)?;
+        let length = more(pump, tcp, inbox, silence_max).await?;
         let ours = length.min(usize::try_from(left).unwrap_or(usize::MAX));
-        pump.answer(inbox.get(..ours)?).await.ok()?;
-        left = left.saturating_sub(u64::try_from(ours).ok()?);
+        pump.answer(inbox.get(..ours).unwrap_or_default()).await?;
+        left = less(left, ours);
         if ours < length {
-            return Some(Rest::Something);
+            return Ok(Rest::Something);
         }
     }
-    Some(rest)
+    Ok(rest)
+}
+
+fn less(bytes: u64, taken: usize) -> u64 {
+    bytes.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX))
 }
 
 async fn chunked(
@@ -159,7 +193,7 @@ async fn chunked(
     tcp: &mut TcpStream,
     silence_max: Duration,
     (inbox, out, head): Bodies<'_>,
-) -> Option<Rest> {
+) -> Result<Rest, Broken> {
     let mut coding = Chunks::begin();
     inbox.drain(..head);
     loop {
@@ -170,16 +204,13 @@ async fn chunked(
             out.extend_from_slice(chunks::LAST_CHUNK);
         }
         // What came before the fault is passed on, without an end.
-        pump.answer(out).await.ok()?;
+        pump.answer(out).await?;
         out.clear();
-        inbox.drain(..taken.ok()?);
+        inbox.drain(..taken?);
         if coding.is_done() {
-            return Some(Rest::of(inbox.len()));
+            return Ok(Rest::of(inbox.len()));
         }
-        pump.read(tcp, inbox, silence_max)
-            .await
-            .ok()
-            .filter(|bytes| *bytes > 0)?;
+        more(pump, tcp, inbox, silence_max).await?;
     }
 }
 
@@ -188,21 +219,19 @@ async fn until_close(
     tcp: &mut TcpStream,
     silence_max: Duration,
     (inbox, out, head): Bodies<'_>,
-) -> Option<Rest> {
+) -> Result<Rest, Broken> {
     inbox.drain(..head);
     loop {
         let chunk = chunks::begin_chunk(out);
         out.extend_from_slice(inbox);
         chunks::end_chunk(out, chunk);
-        pump.answer(out).await.ok()?;
+        pump.answer(out).await?;
         out.clear();
         inbox.clear();
-        match pump.read(tcp, inbox, silence_max).await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(_) => return None,
+        if pump.read(tcp, inbox, silence_max).await? == 0 {
+            break;
         }
     }
-    pump.answer(chunks::LAST_CHUNK).await.ok()?;
-    Some(Rest::Nothing)
+    pump.answer(chunks::LAST_CHUNK).await?;
+    Ok(Rest::Nothing)
 }

@@ -56,7 +56,12 @@ pub(super) async fn forward(pump: &mut Pump<'_>, mut outbox: Outbox, body_bytes:
                     Served::Kept
                 };
             }
-            Answered::InPart => return Served::Broken,
+            Answered::InPart(fault) => {
+                if let Some(kind) = fault {
+                    note_failure(pump, address, kind);
+                }
+                return Served::Broken;
+            }
             // A connection that was kept may have been closed at the very moment of its use. Only what may be done twice is sent
             // again then (RFC 9110 §9.2.2).
             Answered::Not(Interrupt::UpstreamLeft) if is_reused && pump.exchange.method.is_idempotent() => {

@@ -9,6 +9,7 @@ use super::patience::{Patience, timer_now};
 use super::{DRAINED_BYTES_MAX, Served, drain_deadline};
 use crate::client_stream::ClientStream;
 use crate::cut::Cut;
+use crate::date;
 use portcullis_http::Refusal;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -171,9 +172,11 @@ impl<'a> Pump<'a> {
     pub(super) async fn refuse(&mut self, refusal: &Refusal, limits: &[u8], body_bytes: usize) -> Served {
         let rest = body_bytes.saturating_sub(self.client.received().len());
         let is_kept = !self.exchange.closes && rest <= DRAINED_BYTES_MAX;
-        let mut out = Buffer::new();
+        let (mut fields, mut out) = (Buffer::new(), Buffer::new());
+        fields.extend_from_slice(limits);
+        date::write(self.exchange.parts.now(), &mut fields);
         let to_head = self.exchange.method == super::request_head::Method::Head;
-        refusal.write_http1(&self.exchange.request_id, limits, !is_kept, to_head, &mut out);
+        refusal.write_http1(&self.exchange.request_id, &fields, !is_kept, to_head, &mut out);
         let answered = self.answer(&out).await;
         if answered == Err(Interrupt::ClientLeft) {
             return Served::Broken;

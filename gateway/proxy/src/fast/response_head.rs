@@ -89,7 +89,10 @@ pub(crate) fn rewrite(
         Ok(Status::Partial) => return Err(Unfit::Partial),
         Err(_) => return Err(Unfit::Fault("a malformed head")),
     };
-    let status = response.code.unwrap_or(0);
+    let status = response
+        .code
+        .filter(|status| *status >= 100)
+        .ok_or(Unfit::Fault("no status"))?;
     let said = Said::of(response.headers)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Unfit::Fault("an upgrade that nobody asked for"));
