@@ -34,6 +34,11 @@ impl Caller {
         Ok(self.send(Method::GET, path, Bytes::new()).await?.0)
     }
 
+    /// Asks with GET, and gives status and body.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, Bytes)> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
     /// Sends JSON that must be answered 2xx with JSON.
     pub(crate) async fn must(&mut self, path: &str, body: &Value) -> Result<Value> {
         let (status, answer) = self.send(Method::POST, path, body.to_string().into()).await?;

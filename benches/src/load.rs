@@ -5,36 +5,45 @@
 
 mod arguments;
 mod cores;
+mod envoy;
 mod generator;
+mod haproxy;
 mod histogram;
+mod milestones;
 mod nginx;
+mod page;
+mod peers;
+mod plot;
 mod portcullis;
 mod readiness;
 mod relay;
 mod reply;
 mod requests;
 mod rotation;
+mod scale;
+mod sections;
 mod server;
+mod servers;
 mod table;
+mod transport;
 mod upstream;
 mod usage;
 
-use crate::limiters::draws::Spread;
 use anyhow::{Context, Result};
 use arguments::Arguments;
 use cores::Cores;
-use requests::{Keys, Order, Requests, Template};
-use rotation::Target;
-use server::{Foreign, Server, Setup};
+use page::Page;
+use requests::Keys;
+use scale::Sizes;
+use sections::{Course, Section, Table};
+use server::{Foreign, Setup};
+use servers::Servers;
 use std::io::Write as _;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// Keys that every gateway knows.
 const KEYS: u32 = 100_000;
-/// Connections of the load generator.
-const CONNECTIONS: usize = 64;
 
 /// Compares, or is the upstream or the relay.
 ///
@@ -61,54 +70,51 @@ async fn compare(arguments: &Arguments) -> Result<()> {
         upstream: upstream_address,
         keys: Arc::new(Keys::generate(usize::try_from(KEYS)?)?),
     };
-    progress("starting the servers");
-    let base = Rc::new(nginx::bare(&setup).await?);
-    let mut servers = Vec::new();
-    if arguments.wants("raw relay") {
-        servers.push(relay(&setup)?);
-    }
-    for build in &arguments.builds {
-        if arguments.wants(&build.label) {
-            servers.push(portcullis::serve(&setup, build, &[]).await?);
+    let date = crate::machine::date()?;
+    let mut course = Course::new(Servers::new(setup, arguments), arguments);
+    let mut scale = Vec::new();
+    for section in arguments.sections() {
+        course.measure(section).await?;
+        if section == Section::Scale {
+            let sizes = Sizes::of(arguments.is_quick);
+            for build in arguments.builds.iter().filter(|build| arguments.wants(&build.label)) {
+                let measured = scale::measure(&course.servers.setup, build, &sizes).await?;
+                scale.push((build.label.clone(), measured));
+            }
         }
     }
-    let order = Order::drawn(setup.keys.count().try_into()?, Spread::Uniform);
-    let target = |server: &Rc<Server>, order: &Order| Target {
-        server: Rc::clone(server),
-        name: server.name.clone(),
-        requests: Requests::new(Template::get("/v1/things"), &setup.keys, order),
-        connections: CONNECTIONS,
-        status: 200,
-    };
-    let servers: Vec<Rc<Server>> = servers.into_iter().map(Rc::new).collect();
-    for server in &servers {
-        rotation::warm(&target(server, &Order::each(KEYS)))?;
-    }
-    let targets: Vec<Target> = servers.iter().map(|server| target(server, &order)).collect();
-    let measured = rotation::rotate(&target(&base, &order), &targets, arguments.effort, &setup.cores)?;
     drop(upstream);
-    let page = table::table(&measured)?;
-    write(&arguments.folder.join("mixed.md"), &page)
+    std::fs::create_dir_all(&arguments.folder)?;
+    let page = Page {
+        date: &date,
+        arguments,
+        cores,
+        tables: &course.tables,
+        scale: &scale,
+        plots: &draw(&course.tables, arguments, &date)?,
+    };
+    write(&arguments.folder.join(format!("{date}-load.md")), &page.write()?)
 }
 
-fn relay(setup: &Setup) -> Result<Server> {
-    let upstream = setup.upstream.to_string();
-    let cores = &setup.cores;
-    let (relay, address) = cores.on(cores.gateway, || Foreign::own_role(&[relay::ARGUMENT, &upstream]))?;
-    let processes = vec![relay.id()];
-    Ok(Server::new(
-        "raw relay".to_owned(),
-        "copies bytes; the floor",
-        address,
-        processes,
-        Box::new(relay),
-    ))
+/// Draws what was measured, and gives the files' names with what they show.
+fn draw(tables: &[Table], arguments: &Arguments, date: &str) -> Result<Vec<(String, &'static str)>> {
+    let own: Vec<String> = arguments.builds.iter().map(|build| build.label.clone()).collect();
+    let mut plots = Vec::new();
+    for (section, name, title) in [
+        (Section::Mixed, "mixed", "Keys drawn at random from 100 000"),
+        (Section::OneKey, "one-key", "One key again and again"),
+        (Section::Junk, "junk", "Refusing keys of wrong checksums"),
+    ] {
+        if let Some(table) = tables.iter().find(|table| table.section == section) {
+            let file = format!("{date}-load-{name}.svg");
+            plot::bars(title, &table.measured, &own, &arguments.folder.join(&file))?;
+            plots.push((file, title));
+        }
+    }
+    Ok(plots)
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     progress(&format!("wrote {}", file.display()));
     Ok(())

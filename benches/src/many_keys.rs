@@ -64,7 +64,7 @@ fn sql(keys: &Keys<'_>) -> Result<String> {
     writeln!(
         sql,
         "INSERT INTO keys (id, hash, lineage_id, {columns}) \
-         SELECT last_id + i, hash, last_id + i, {columns} FROM more, id_head, (SELECT * FROM keys ORDER BY id LIMIT 1) AS first; \
+         SELECT last_id + i, more.hash, last_id + i, {columns} FROM more, id_head, (SELECT * FROM keys ORDER BY id LIMIT 1) AS first; \
          UPDATE id_head SET last_id = last_id + (SELECT count(*) FROM more); COMMIT;"
     )?;
     Ok(sql)

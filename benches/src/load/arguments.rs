@@ -4,8 +4,9 @@
 
 use super::portcullis::Build;
 use super::rotation::Effort;
+use super::sections::Section;
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 
 /// Compares gateways under load.
@@ -27,6 +28,9 @@ struct Typed {
     /// Only these targets, beside nginx bare: whole names or beginnings of them.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    section: Vec<Section>,
     /// A further build of portcullis to measure beside this one. Repeatable.
     #[arg(long, value_name = "LABEL=PATH")]
     portcullis: Vec<String>,
@@ -38,7 +42,9 @@ struct Typed {
 /// What is measured, and where it is written.
 pub(crate) struct Arguments {
     pub(crate) effort: Effort,
-    pub(crate) only: Vec<String>,
+    only: Vec<String>,
+    sections: Vec<Section>,
+    pub(crate) is_quick: bool,
     pub(crate) builds: Vec<Build>,
     pub(crate) folder: PathBuf,
 }
@@ -54,9 +60,15 @@ impl Arguments {
         typed.resolve()
     }
 
+    /// The parts that are asked for, in their order.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section> {
+        let all = Section::value_variants().iter().copied();
+        all.filter(|section| self.sections.is_empty() || self.sections.contains(section))
+    }
+
     /// Whether a target of this name is asked for.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only))
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
     }
 }
 
@@ -106,6 +118,8 @@ impl Typed {
                 foreign_max: 0.05,
             },
             only: self.only,
+            sections: self.section,
+            is_quick: self.quick,
             builds,
             folder: self.folder.unwrap_or(folder),
         })

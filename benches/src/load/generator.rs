@@ -6,11 +6,10 @@ use super::histogram::Histogram;
 use super::readiness::{Interest, Readiness};
 use super::reply::{Reply, Whole};
 use super::requests::Requests;
+use super::transport::{Endpoint, Transport};
 use crate::process::now_us;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Read at once.
@@ -42,7 +41,7 @@ pub(crate) struct Driven {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     out: Vec<u8>,
     written: usize,
     sent_us: u64,
@@ -51,7 +50,7 @@ struct Connection {
 
 /// One address and what is sent there.
 pub(crate) struct Generator {
-    address: SocketAddr,
+    endpoint: Endpoint,
     requests: Requests,
     readiness: Readiness,
     connections: Vec<Connection>,
@@ -59,9 +58,9 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Connects.
-    pub(crate) fn connect(address: SocketAddr, connections: usize, requests: Requests) -> Result<Generator> {
+    pub(crate) fn connect(endpoint: &Endpoint, connections: usize, requests: Requests) -> Result<Generator> {
         let mut generator = Generator {
-            address,
+            endpoint: endpoint.clone(),
             requests,
             readiness: Readiness::new()?,
             connections: Vec::with_capacity(connections),
@@ -74,10 +73,7 @@ impl Generator {
     }
 
     fn open(&self, number: usize) -> Result<Connection> {
-        let stream =
-            TcpStream::connect(self.address).with_context(|| format!("{} takes no connection", self.address))?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+        let stream = self.endpoint.connect()?;
         self.readiness.add(&stream, number, Interest::Read)?;
         Ok(Connection {
             stream,
@@ -106,7 +102,7 @@ impl Generator {
         let mut is_over = false;
         while out > 0 {
             self.readiness.wait(Some(SILENCE_MAX), &mut ready)?;
-            ensure!(!ready.is_empty(), "{} has fallen silent", self.address);
+            ensure!(!ready.is_empty(), "{} has fallen silent", self.endpoint.address);
             for &number in &ready {
                 let Some(whole) = self.receive(number, &mut buffer, &mut driven.bytes)? else {
                     continue;
@@ -157,14 +153,21 @@ impl Generator {
             }
             return Ok(None);
         }
-        match connection.stream.read(buffer) {
-            Ok(0) => bail!("{} closed a connection with a request under way", self.address),
-            Ok(read) => {
-                *bytes += u64::try_from(read)?;
-                connection.reply.take(&buffer[..read])
+        // What TLS has decrypted already no readiness tells of, so that all is read that can be.
+        loop {
+            let read = connection.stream.read(buffer);
+            let Some(read) = read.with_context(|| format!("{} broke off", self.endpoint.address))? else {
+                return Ok(None);
+            };
+            ensure!(
+                read > 0,
+                "{} closed a connection with a request under way",
+                self.endpoint.address
+            );
+            *bytes += u64::try_from(read)?;
+            if let Some(whole) = connection.reply.take(&buffer[..read])? {
+                return Ok(Some(whole));
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{} broke off", self.address)),
         }
     }
 }
@@ -173,10 +176,9 @@ impl Connection {
     /// Writes what the socket takes; true when all of the request is written.
     fn write(&mut self) -> Result<bool> {
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error.into()),
+            match self.stream.write(&self.out[self.written..])? {
+                Some(written) => self.written += written,
+                None => return Ok(false),
             }
         }
         Ok(true)

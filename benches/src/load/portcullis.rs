@@ -2,19 +2,23 @@
 //!
 //! Decides their settings: those of `config/benchmark.toml`, and what a mode changes. Knows nothing of the load.
 
-use super::requests::PREFIX;
+use super::peers;
+use super::requests::{Keys, PREFIX};
 use super::server::{Server, Setup};
 use crate::caller::Caller;
-use crate::many_keys::{self, Keys};
-use crate::process::{Launch, Process, TOKEN};
+use crate::many_keys;
+use crate::process::{GATEWAY_TOKEN, Launch, Process, TOKEN, until};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The settings that all modes begin with: those that users are given for measuring.
 const BENCHMARK: &str = include_str!("../../../config/benchmark.toml");
 /// The one app, by which the route of the benchmark profile asks for keys.
 const APP: &str = "benchmark";
+/// The setting that sends every request through pingora-proxy when it is `false`.
+const FAST_PATH: &str = "PORTCULLIS__GATEWAY__FAST_PATH";
 
 /// A build of the binary.
 #[derive(Debug, Clone)]
@@ -25,35 +29,177 @@ pub(crate) struct Build {
     pub(crate) binary: PathBuf,
 }
 
-/// `portcullis serve` as a reverse proxy, with three limits.
-pub(crate) async fn serve(setup: &Setup, build: &Build, changes: &[(&'static str, String)]) -> Result<Server> {
-    let folder = setup.folder.join(build.label.replace(['/', ' ', ','], "-"));
-    let store = fill_store(setup, build, &folder).await?;
-    let mut variables = variables(setup, &store);
-    variables.extend_from_slice(changes);
-    let process = setup.cores.on(setup.cores.gateway, || {
+/// What it is measured at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `serve` as a reverse proxy: keys are looked up in the store when they first come.
+    Proxy,
+    /// The same, all requests through pingora-proxy.
+    Pingora,
+    /// The same as [`Mode::Proxy`], and no limit holds. Authentication has no switch.
+    WithoutLimits,
+    /// The same as [`Mode::Proxy`] over TLS.
+    Tls,
+    /// `gateway` beside a `control`, holding every key from the start.
+    Preloaded,
+    /// The decision API of `serve`.
+    Decisions,
+}
+
+impl Mode {
+    /// What the tables add to the build's label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Proxy => "",
+            Mode::Pingora => " pingora-proxy",
+            Mode::WithoutLimits => " no limits",
+            Mode::Tls => " TLS",
+            Mode::Preloaded => " preloaded",
+            Mode::Decisions => " authz check",
+        }
+    }
+
+    fn does(self) -> &'static str {
+        match self {
+            Mode::Proxy => {
+                "hashed keys, three strict windows, identity headers, key stripped, limits told to the caller"
+            }
+            Mode::Pingora => "the same with `gateway.fast_path = false`",
+            Mode::WithoutLimits => "the same with no rule",
+            Mode::Tls => "the same, TLS to the caller",
+            Mode::Preloaded => "the same, `gateway` beside a `control`, every key held from the start",
+            Mode::Decisions => "`POST /v1/authz/check`: answers itself, no upstream",
+        }
+    }
+
+    fn changes(self) -> Result<Vec<(&'static str, String)>> {
+        let listen = "PORTCULLIS__GATEWAY__LISTEN";
+        Ok(match self {
+            Mode::Proxy | Mode::Decisions => Vec::new(),
+            Mode::Pingora => vec![(FAST_PATH, "false".to_owned())],
+            Mode::WithoutLimits => vec![("PORTCULLIS__LIMITS__DEFAULT_RULES", "[]".to_owned())],
+            Mode::Tls => {
+                let file = |name| std::fs::canonicalize(peers::certificate(name));
+                let (cert, key) = (file("server.pem")?, file("server.key")?);
+                let tls = format!("tls = {{ cert = {cert:?}, key = {key:?} }}");
+                vec![(listen, format!("[{{ address = \"127.0.0.1:0\", {tls} }}]"))]
+            }
+            Mode::Preloaded => vec![
+                ("PORTCULLIS__GATEWAY__PRELOAD", "true".to_owned()),
+                ("PORTCULLIS__GATEWAY__CONTROL_TOKEN", GATEWAY_TOKEN.to_owned()),
+            ],
+        })
+    }
+}
+
+/// What a build finds when it starts.
+pub(crate) struct Prepared {
+    folder: PathBuf,
+    store: PathBuf,
+}
+
+impl Build {
+    /// Whether this build knows the setting by which a mode is had.
+    pub(crate) fn has(&self, mode: Mode) -> bool {
+        let checked = |value: &str| {
+            let mut check = Command::new(&self.binary);
+            check.arg("check").env(FAST_PATH, value);
+            check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            check.status().is_ok_and(|status| status.success())
+        };
+        mode != Mode::Pingora || checked("false")
+    }
+
+    /// What the tables call a mode of it.
+    pub(crate) fn name(&self, mode: Mode) -> String {
+        format!("{}{}", self.label, mode.name())
+    }
+
+    /// Its version, as it tells it.
+    pub(crate) fn version(&self) -> String {
+        peers::version(Command::new(&self.binary).arg("--version"))
+    }
+
+    /// Starts it on the gateway's core over a store of its own; it is ready when this is answered.
+    pub(crate) async fn start(&self, setup: &Setup, mode: Mode) -> Result<Server> {
+        let prepared = self.prepare(setup, mode).await?;
+        self.start_prepared(setup, &prepared, mode).await
+    }
+
+    /// Makes all that it finds when it starts.
+    pub(crate) async fn prepare(&self, setup: &Setup, mode: Mode) -> Result<Prepared> {
+        let folder = peers::folder(setup, &format!("{} {}", self.name(mode), setup.keys.count()))?;
+        let store = folder.join("portcullis.db");
+        if !store.exists() {
+            self.fill_store(setup, &folder, &store).await?;
+        }
+        Ok(Prepared { folder, store })
+    }
+
+    /// Starts it over what has been made.
+    pub(crate) async fn start_prepared(&self, setup: &Setup, prepared: &Prepared, mode: Mode) -> Result<Server> {
+        let folder = &prepared.folder;
+        let mut settings = settings(setup, &prepared.store);
+        settings.extend(mode.changes()?);
+        let mut running = Vec::new();
+        if mode == Mode::Preloaded {
+            let control = setup.cores.on(setup.cores.generator, || {
+                self.launch("control", &folder.join("control"), settings.clone())
+            })?;
+            let address = control.listening("control").await?;
+            settings.push(("PORTCULLIS__GATEWAY__CONTROL_URL", format!("http://{address}")));
+            running.push(control);
+        }
+        let role = if mode == Mode::Preloaded { "gateway" } else { "serve" };
+        let process = setup
+            .cores
+            .on(setup.cores.gateway, || self.launch(role, &folder.join(role), settings))?;
+        let mut admin = Caller::new(process.listening("admin").await?, "none");
+        until("a gateway is ready", async || {
+            Ok((admin.status("/readyz").await? == 200).then_some(()))
+        })
+        .await?;
+        let surface = if mode == Mode::Decisions { "authz" } else { "proxy" };
+        let address = process.listening(surface).await?;
+        let processes = vec![process.id()];
+        running.push(process);
+        let server = Server::new(self.name(mode), mode.does(), address, processes, Box::new(running));
+        if mode == Mode::Tls {
+            server.over_tls()
+        } else {
+            Ok(server)
+        }
+    }
+
+    fn launch(&self, role: &str, folder: &Path, variables: Vec<(&str, String)>) -> Result<Process> {
         Process::start(&Launch {
-            binary: &build.binary,
-            role: "serve",
-            folder: &folder,
+            binary: &self.binary,
+            role,
+            folder,
             config: BENCHMARK.to_owned(),
             variables,
         })
-    })?;
-    let address = process.listening("proxy").await?;
-    let processes = vec![process.id()];
-    Ok(Server::new(
-        build.label.clone(),
-        "hashed keys, three strict windows, identity headers, key stripped",
-        address,
-        processes,
-        Box::new(process),
-    ))
+    }
+
+    /// Makes a store with one app and all keys, by the build that will use it.
+    async fn fill_store(&self, setup: &Setup, folder: &Path, store: &Path) -> Result<()> {
+        let process = self.launch("control", &folder.join("filling"), settings(setup, store))?;
+        let mut api = Caller::new(process.listening("control").await?, TOKEN);
+        let app = json!({"app_slug": APP, "name": APP, "key_prefix": PREFIX, "permissions": ["things:read"]});
+        api.must("/api-auth/apps", &app).await?;
+        let key = json!({"name": "bench", "permissions": ["things:read"]});
+        api.must(&format!("/api-auth/apps/{APP}/keys"), &key)
+            .await
+            .context("the first key, of which the others are copies")?;
+        drop(process);
+        many_keys::write(store, &many_keys::Keys::Of(&setup.keys.hashes))
+    }
 }
 
-/// What differs from the profile because many run side by side.
-fn variables(setup: &Setup, store: &Path) -> Vec<(&'static str, String)> {
+/// What differs from the profile because many run side by side, and room for all keys and their counters.
+fn settings(setup: &Setup, store: &Path) -> Vec<(&'static str, String)> {
     let any = || "127.0.0.1:0".to_owned();
+    let keys: &Keys = &setup.keys;
     vec![
         ("PORTCULLIS__CONTROL__LISTEN", any()),
         ("PORTCULLIS__CONTROL__STORE", format!("sqlite://{}", store.display())),
@@ -62,6 +208,14 @@ fn variables(setup: &Setup, store: &Path) -> Vec<(&'static str, String)> {
         ("PORTCULLIS__ADMIN__LISTEN", any()),
         ("PORTCULLIS__LOG__LEVEL", "info".to_owned()),
         (
+            "PORTCULLIS__CACHE__KEYS_MAX",
+            (keys.count() * 2).max(1_000_000).to_string(),
+        ),
+        (
+            "PORTCULLIS__LIMITS__COUNTERS_MAX",
+            (keys.count() * 2).max(1_000_000).to_string(),
+        ),
+        (
             "PORTCULLIS__ROUTES",
             format!(
                 "[{{ upstreams = [\"http://{}\"], apps = [\"{APP}\"], idle_timeout = \"10m\" }}]",
@@ -69,26 +223,4 @@ fn variables(setup: &Setup, store: &Path) -> Vec<(&'static str, String)> {
             ),
         ),
     ]
-}
-
-/// Makes a store with one app and all keys, by the binary that will use it.
-async fn fill_store(setup: &Setup, build: &Build, folder: &Path) -> Result<PathBuf> {
-    let store = folder.join("portcullis.db");
-    let process = Process::start(&Launch {
-        binary: &build.binary,
-        role: "control",
-        folder,
-        config: BENCHMARK.to_owned(),
-        variables: variables(setup, &store),
-    })?;
-    let mut api = Caller::new(process.listening("control").await?, TOKEN);
-    let app = json!({"app_slug": APP, "name": APP, "key_prefix": PREFIX});
-    api.must("/api-auth/apps", &app).await?;
-    let key = json!({"name": "bench", "permissions": ["things:read"]});
-    api.must(&format!("/api-auth/apps/{APP}/keys"), &key)
-        .await
-        .context("the first key, of which the others are copies")?;
-    drop(process);
-    many_keys::write(&store, &Keys::Of(&setup.keys.hashes))?;
-    Ok(store)
 }

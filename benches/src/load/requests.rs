@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Draws before they are repeated.
 const DRAWS: usize = 1_000_000;
+/// What follows the prefix of a key.
+const SECRET_BYTES: usize = 44;
 /// What every key begins with.
 pub(crate) const PREFIX: &str = "sk_live";
 
@@ -38,6 +40,25 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The same, with a checksum that does not hold.
+    pub(crate) fn with_wrong_checksums(mut self) -> Keys {
+        for key in self.text.chunks_exact_mut(self.width) {
+            if let Some(last) = key.last_mut() {
+                *last = if *last == b'0' { b'1' } else { b'0' };
+            }
+        }
+        self
+    }
+
+    /// The first so many.
+    pub(crate) fn first(&self, count: usize) -> Keys {
+        Keys {
+            text: self.text.get(..count * self.width).unwrap_or_default().to_vec(),
+            width: self.width,
+            hashes: self.hashes.get(..count).unwrap_or_default().to_vec(),
+        }
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.hashes.len()
@@ -49,6 +70,13 @@ impl Keys {
             .get(number * self.width..(number + 1) * self.width)
             .unwrap_or_default()
     }
+
+    /// All of them as text, in order.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.text
+            .chunks_exact(self.width.max(1))
+            .map(|key| std::str::from_utf8(key).unwrap_or_default())
+    }
 }
 
 /// Numbers of keys, in the order in which they are sent.
@@ -56,6 +84,11 @@ impl Keys {
 pub(crate) struct Order(Arc<[u32]>);
 
 impl Order {
+    /// The first key again and again.
+    pub(crate) fn one() -> Order {
+        Order([0].into())
+    }
+
     /// Each of the first so many keys once, in no order that memory could profit from.
     pub(crate) fn each(count: u32) -> Order {
         Order((0..count).map(|rank| scatter(rank, count)).collect())
@@ -87,6 +120,21 @@ impl Template {
         Template {
             before: format!("GET {path} HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer ").into_bytes(),
             after: b"\r\n\r\n".to_vec(),
+        }
+    }
+
+    /// A question to the decision API, as the published clients ask it.
+    pub(crate) fn decision() -> Template {
+        let before = "{\"principal\":{\"type\":\"api_key\",\"value\":\"";
+        let after = "\"},\"resource\":\"/v1/things\",\"method\":\"GET\",\"client_ip\":\"127.0.0.1\"}";
+        let length = before.len() + PREFIX.len() + SECRET_BYTES + after.len();
+        let head = format!(
+            "POST /v1/authz/check HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        Template {
+            before: (head + before).into_bytes(),
+            after: after.as_bytes().to_vec(),
         }
     }
 }
@@ -144,12 +192,26 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn keys_are_as_the_gateway_wants_them() {
+    fn keys_open_and_those_with_wrong_checksums_do_not() {
         let keys = Keys::generate(50).expect("randomness");
-        for (number, hash) in keys.hashes.iter().enumerate() {
-            let presented = PresentedKey::parse(keys.key(number)).expect("a good key");
+        for (text, hash) in keys.texts().zip(&keys.hashes) {
+            let presented = PresentedKey::parse(text.as_bytes()).expect("a good key");
             assert_eq!(presented.hash(), *hash);
         }
+        for text in keys.with_wrong_checksums().texts() {
+            assert!(PresentedKey::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_as_long_as_it_says() {
+        let keys = Arc::new(Keys::generate(1).expect("randomness"));
+        let mut out = Vec::new();
+        Requests::new(Template::decision(), &keys, &Order::one()).write(&mut out);
+        let text = String::from_utf8(out).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
+        let _: serde_json::Value = serde_json::from_str(body).expect("JSON");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::generator::{Generator, Until};
 use super::progress;
 use super::requests::Requests;
 use super::server::Server;
+use super::transport::Endpoint;
 use super::usage::{Busy, Usage, memory_bytes};
 use crate::process::now_us;
 use anyhow::{Context, Result, ensure};
@@ -23,8 +24,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) requests: Requests,
     pub(crate) connections: usize,
-    /// The status that every answer must have.
-    pub(crate) status: u16,
+    /// The statuses that answers may have.
+    pub(crate) statuses: &'static [u16],
 }
 
 /// How much is measured.
@@ -130,7 +131,7 @@ fn take(target: &Target, round: usize, effort: Effort, cores: &Cores) -> Result<
     let processes = &target.server.processes;
     // A prime stride, so that rounds begin far from each other.
     let requests = target.requests.clone().from(round.wrapping_mul(379_721));
-    let mut generator = Generator::connect(target.server.address, target.connections, requests)?;
+    let mut generator = Generator::connect(&target.server.endpoint, target.connections, requests)?;
     // Connections to the upstream and code are warm then.
     generator.run(Until::Elapsed {
         us: effort.slice_us / 10,
@@ -148,9 +149,13 @@ fn take(target: &Target, round: usize, effort: Effort, cores: &Cores) -> Result<
     let wrong: Vec<_> = driven
         .statuses
         .iter()
-        .filter(|(status, _)| **status != target.status)
+        .filter(|(status, _)| !target.statuses.contains(status))
         .collect();
-    ensure!(wrong.is_empty(), "answered otherwise than {}: {wrong:?}", target.status);
+    ensure!(
+        wrong.is_empty(),
+        "answered otherwise than {:?}: {wrong:?}",
+        target.statuses
+    );
     ensure!(driven.answers > 0, "nothing was answered");
     let seconds = driven.elapsed_us as f64 / 1e6;
     let cpu_us = usage.total_ns as f64 / 1e3 / driven.answers as f64;
@@ -175,10 +180,17 @@ fn take(target: &Target, round: usize, effort: Effort, cores: &Cores) -> Result<
     })
 }
 
-/// Sends every request of the order once, so that whatever a server remembers of a key it remembers from then on.
+/// Sends every request of a target's order once, so that whatever a server remembers of a key it remembers from then on.
 pub(crate) fn warm(target: &Target) -> Result<()> {
-    let answers = u64::try_from(target.requests.order_len())?;
-    let mut generator = Generator::connect(target.server.address, target.connections, target.requests.clone())?;
-    generator.run(Until::Answers(answers))?;
+    send_all(&target.server.endpoint, target.connections, target.requests.clone())
+}
+
+/// Sends every request of an order once; all must be answered 200.
+pub(crate) fn send_all(endpoint: &Endpoint, connections: usize, requests: Requests) -> Result<()> {
+    let answers = requests.order_len();
+    let connections = connections.min(answers);
+    let driven = Generator::connect(endpoint, connections, requests)?.run(Until::Answers(u64::try_from(answers)?))?;
+    let wrong: Vec<_> = driven.statuses.iter().filter(|(status, _)| **status != 200).collect();
+    ensure!(wrong.is_empty(), "answered otherwise than 200: {wrong:?}");
     Ok(())
 }

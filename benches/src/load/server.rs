@@ -4,10 +4,12 @@
 
 use super::cores::Cores;
 use super::requests::Keys;
+use super::transport::Endpoint;
 use super::usage::family;
 use crate::process::until;
 use anyhow::{Context, Result, bail};
 use std::any::Any;
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -26,16 +28,29 @@ pub(crate) struct Setup {
     pub(crate) keys: Arc<Keys>,
 }
 
+impl Setup {
+    /// The same for servers that know other keys, in a folder of their own.
+    pub(crate) fn with_keys(&self, keys: &Arc<Keys>, folder: &str) -> Setup {
+        Setup {
+            cores: self.cores,
+            folder: self.folder.join(folder),
+            upstream: self.upstream,
+            keys: Arc::clone(keys),
+        }
+    }
+}
+
 /// A server, which ends with this.
 pub(crate) struct Server {
     /// What the tables call it.
     pub(crate) name: String,
     /// What it does for each request, in short.
     pub(crate) does: &'static str,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it listens, and how.
+    pub(crate) endpoint: Endpoint,
     /// Whose processor time and memory count.
     pub(crate) processes: Vec<u32>,
+    is_used: Cell<bool>,
     /// The processes themselves, which end when they are dropped.
     _running: Box<dyn Any>,
 }
@@ -52,10 +67,28 @@ impl Server {
         Server {
             name,
             does,
-            address,
+            endpoint: Endpoint::plain(address),
             processes,
+            is_used: Cell::new(false),
             _running: running,
         }
+    }
+
+    /// Whether this is asked for the first time.
+    pub(crate) fn first_use(&self) -> bool {
+        !self.is_used.replace(true)
+    }
+
+    /// Keeps something else running as long as this.
+    pub(crate) fn beside(mut self, other: impl Any) -> Server {
+        self._running = Box::new((self._running, other));
+        self
+    }
+
+    /// The same, when it speaks TLS.
+    pub(crate) fn over_tls(mut self) -> Result<Server> {
+        self.endpoint = Endpoint::tls(self.endpoint.address)?;
+        Ok(self)
     }
 
     /// Starts a foreign program on the gateway's core, and waits until it listens.

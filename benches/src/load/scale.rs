@@ -1,0 +1,203 @@
+//! What grows with keys and connections: memory for each, and how soon a process answers that holds nothing yet.
+//!
+//! Decides what is held when memory is read; knows nothing of throughput. Each figure is the growth of one process, or its first answer.
+
+use super::portcullis::{Build, Mode};
+use super::requests::{Keys, Order, Requests, Template};
+use super::rotation;
+use super::server::{Server, Setup};
+use super::transport::{Endpoint, Transport};
+use super::{progress, reply};
+use crate::process::{milliseconds, now_us, resident_bytes};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::Arc;
+
+/// Connections while keys are used.
+const CONNECTIONS: usize = 64;
+/// Descriptors that this process needs beside its connections.
+const DESCRIPTORS_BESIDE: u64 = 200;
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizes {
+    pub(crate) keys: Vec<u32>,
+    pub(crate) connections: usize,
+    pub(crate) starts: usize,
+}
+
+impl Sizes {
+    /// All that is published, or little.
+    pub(crate) fn of(is_quick: bool) -> Sizes {
+        if is_quick {
+            Sizes {
+                keys: vec![1_000],
+                connections: 100,
+                starts: 1,
+            }
+        } else {
+            Sizes {
+                keys: vec![10_000, 100_000, 1_000_000],
+                connections: 10_000,
+                starts: 5,
+            }
+        }
+    }
+}
+
+/// Memory for each key.
+pub(crate) struct PerKey {
+    pub(crate) keys: u32,
+    /// Held, and never used.
+    pub(crate) held_bytes: f64,
+    /// Each was used once, under three limits.
+    pub(crate) used_bytes: f64,
+    /// The resident set then.
+    pub(crate) resident_bytes: f64,
+}
+
+/// Memory for each idle connection that has been answered once.
+pub(crate) struct PerConnection {
+    pub(crate) kind: &'static str,
+    pub(crate) connections: usize,
+    pub(crate) bytes: f64,
+}
+
+/// All of it.
+pub(crate) struct Scale {
+    pub(crate) per_key: Vec<PerKey>,
+    pub(crate) per_connection: Vec<PerConnection>,
+    /// Milliseconds from the start of a process to its first answer of a key, each time.
+    pub(crate) first_answer: Vec<f64>,
+}
+
+/// Measures one build.
+pub(crate) async fn measure(setup: &Setup, build: &Build, sizes: &Sizes) -> Result<Scale> {
+    let most = sizes.keys.iter().copied().max().unwrap_or(1);
+    let keys = Keys::generate(usize::try_from(most)?)?;
+    let mut per_key = Vec::new();
+    for &count in &sizes.keys {
+        progress(&format!("scale: {count} keys"));
+        per_key.push(measure_keys(setup, build, &keys, count).await?);
+    }
+    let setup = &setup.with_keys(&setup.keys, "scale");
+    let mut per_connection = Vec::new();
+    for (kind, mode) in [("plain", Mode::Proxy), ("TLS", Mode::Tls)] {
+        progress(&format!("scale: idle connections, {kind}"));
+        let server = build.start(setup, mode).await?;
+        per_connection.push(PerConnection {
+            kind,
+            connections: sizes.connections,
+            bytes: measure_connections(setup, &server, sizes.connections)?,
+        });
+    }
+    let mut first_answer = Vec::new();
+    for _ in 0..sizes.starts {
+        progress("scale: first answer");
+        first_answer.push(measure_start(setup, build).await?);
+    }
+    Ok(Scale {
+        per_key,
+        per_connection,
+        first_answer,
+    })
+}
+
+async fn measure_keys(setup: &Setup, build: &Build, all: &Keys, count: u32) -> Result<PerKey> {
+    let few = Arc::new(all.first(1));
+    let empty = build.start(&setup.with_keys(&few, "one"), Mode::Preloaded).await?;
+    // One request, so that what the first one needs is there in both.
+    use_once(&empty, &few, 1)?;
+    let empty_bytes = resident(&empty)?;
+    drop(empty);
+    let keys = Arc::new(all.first(usize::try_from(count)?));
+    let full = build.start(&setup.with_keys(&keys, "many"), Mode::Preloaded).await?;
+    let held = resident(&full)?;
+    use_once(&full, &keys, count)?;
+    let used = resident(&full)?;
+    let each = |bytes: f64| (bytes - empty_bytes) / f64::from(count);
+    Ok(PerKey {
+        keys: count,
+        held_bytes: each(held),
+        used_bytes: each(used),
+        resident_bytes: used,
+    })
+}
+
+fn use_once(server: &Server, keys: &Arc<Keys>, count: u32) -> Result<()> {
+    let requests = Requests::new(Template::get("/v1/things"), keys, &Order::each(count));
+    rotation::send_all(&server.endpoint, CONNECTIONS, requests)
+}
+
+/// The resident set of the gateway itself.
+fn resident(server: &Server) -> Result<f64> {
+    resident_bytes(*server.processes.first().context("a server has a process")?)
+}
+
+fn measure_connections(setup: &Setup, server: &Server, connections: usize) -> Result<f64> {
+    let needed = u64::try_from(connections)? + DESCRIPTORS_BESIDE;
+    ensure!(
+        raise_descriptors()? >= needed,
+        "{connections} connections need {needed} open files"
+    );
+    let mut requests = Requests::new(Template::get("/v1/things"), &setup.keys, &Order::one());
+    let mut out = Vec::new();
+    requests.write(&mut out);
+    // The first few make what all share: buffers, threads, connections to the upstream.
+    let few: Vec<Transport> = (0..CONNECTIONS)
+        .map(|_| ask_once(&server.endpoint, &out))
+        .collect::<Result<_>>()?;
+    let before = resident(server)?;
+    let idle: Vec<Transport> = (0..connections)
+        .map(|_| ask_once(&server.endpoint, &out))
+        .collect::<Result<_>>()?;
+    let grown = resident(server)? - before;
+    ensure!(idle.len() == connections && few.len() == CONNECTIONS, "all are open");
+    Ok(grown / f64::from(u32::try_from(connections)?))
+}
+
+/// A connection on which one request has been answered.
+fn ask_once(endpoint: &Endpoint, request: &[u8]) -> Result<Transport> {
+    let mut transport = endpoint.connect()?;
+    let mut written = 0;
+    while written < request.len() {
+        written += transport.write(&request[written..])?.unwrap_or(0);
+    }
+    let (mut reply, mut buffer) = (reply::Reply::default(), vec![0; 16 * 1024]);
+    loop {
+        let Some(read) = transport.read(&mut buffer)? else {
+            // Nothing else is to be done here meanwhile.
+            std::thread::yield_now();
+            continue;
+        };
+        ensure!(read > 0, "{} closed a connection", endpoint.address);
+        if let Some(whole) = reply.take(&buffer[..read])? {
+            ensure!(whole.status == 200, "{} answered {}", endpoint.address, whole.status);
+            return Ok(transport);
+        }
+    }
+}
+
+/// Takes as many open files as this process may have.
+fn raise_descriptors() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+async fn measure_start(setup: &Setup, build: &Build) -> Result<f64> {
+    let mut requests = Requests::new(Template::get("/v1/things"), &setup.keys, &Order::one());
+    let mut out = Vec::new();
+    requests.write(&mut out);
+    let prepared = build.prepare(setup, Mode::Proxy).await?;
+    let begun = now_us();
+    let server = build.start_prepared(setup, &prepared, Mode::Proxy).await?;
+    ask_once(&server.endpoint, &out)?;
+    Ok(milliseconds(begun, now_us()))
+}
