@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build check test fuzz bench audit dist perf-gate perf-gate-record
+.PHONY: help run build check test fuzz bench audit dist perf-gate perf-gate-record bench-load
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CLIENT_PACKAGES := gateway/server/tests/clients/crate_beta1 gateway/server/tests/clients/crate_beta9
@@ -74,6 +74,14 @@ bench: ## Run the benchmarks; results with date and machine go to benches/result
 	$(call step,limiters compared)
 	@cargo run --release --quiet --package portcullis-benches --bin compare-limiters --locked
 	@ls -t benches/results/*.md | head -n 2
+
+bench-load: ## Compare Portcullis with nginx, HAProxy and Envoy under load (25 minutes, an idle machine); LOAD="--help" lists what can be chosen
+	@.ci/setup bench-load
+	$(call step,release binaries)
+	@cargo build --release --locked --bin portcullis
+	@cargo build --release --locked --package portcullis-benches --bin compare-gateways
+	$(call step,gateways under load)
+	@$(TARGET_DIR)/release/compare-gateways $(LOAD)
 
 audit: ## Hold the dependencies against deny.toml and the advisory database (needs the network)
 	@.ci/audit

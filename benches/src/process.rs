@@ -2,7 +2,7 @@
 //!
 //! Decides how they are started and ended; knows nothing of what is measured. Called by the measurements that need real processes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use portcullis_verify::Clock;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -35,7 +35,15 @@ pub(crate) struct Launch<'a> {
 /// A running process, which ends with this.
 pub(crate) struct Process {
     child: Child,
-    listening: Arc<Mutex<Vec<(String, SocketAddr)>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What a process has told of itself.
+#[derive(Default)]
+struct Log {
+    listening: Vec<(String, SocketAddr)>,
+    last_line: String,
+    has_ended: bool,
 }
 
 impl Process {
@@ -57,17 +65,18 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", launch.binary.display()))?;
-        let listening = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&listening);
+        let log = Arc::new(Mutex::new(Log::default()));
+        let sink = Arc::clone(&log);
         let stderr = child.stderr.take().context("standard error is piped")?;
         std::thread::spawn(move || {
+            let log = || sink.lock().unwrap_or_else(PoisonError::into_inner);
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(told) = told(&line) {
-                    sink.lock().unwrap_or_else(PoisonError::into_inner).push(told);
-                }
+                log().listening.extend(told(&line));
+                log().last_line = line;
             }
+            log().has_ended = true;
         });
-        Ok(Process { child, listening })
+        Ok(Process { child, log })
     }
 
     /// Its process id.
@@ -78,11 +87,10 @@ impl Process {
     /// Waits until it listens for `surface`.
     pub(crate) async fn listening(&self, surface: &str) -> Result<SocketAddr> {
         until(&format!("a process listens for {surface}"), async || {
-            let told = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(told
-                .iter()
-                .find(|(name, _)| name == surface)
-                .map(|(_, address)| *address))
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            ensure!(!log.has_ended, "it ended: {}", log.last_line);
+            let mut listening = log.listening.iter();
+            Ok(listening.find(|(name, _)| name == surface).map(|(_, address)| *address))
         })
         .await
     }

@@ -4,11 +4,11 @@
 
 use super::arguments::Arguments;
 use super::portcullis::Mode;
+use super::progress;
 use super::requests::{Keys, Order, Requests, Template};
 use super::rotation::{self, Measured, Target};
 use super::server::{Server, Setup};
 use super::servers::{Servers, Which};
-use super::{KEYS, progress};
 use crate::limiters::draws::Spread;
 use crate::limiters::figures::thousands;
 use anyhow::Result;
@@ -66,7 +66,7 @@ impl Load {
         Load {
             template: Template::get(PATH),
             keys: Arc::clone(&setup.keys),
-            order: Order::drawn(KEYS, Spread::Uniform),
+            order: Order::drawn(setup.key_count(), Spread::Uniform),
             connections: CONNECTIONS,
             statuses: &[200],
         }
@@ -178,7 +178,7 @@ impl<'a> Course<'a> {
             Which::HaproxyMap,
             Which::EnvoyKeys,
         ];
-        let count = usize::try_from(KEYS)?;
+        let count = self.servers.setup.keys.count();
         let base = self.servers.base(Which::NginxBare).await?;
         let base = Load::usual(&self.servers.setup).on(&base);
         for (caption, keys) in [
@@ -277,7 +277,7 @@ impl<'a> Course<'a> {
         let servers = self.servers.wanted(all).await?;
         for server in &servers {
             let each = Load {
-                order: Order::each(KEYS),
+                order: Order::each(self.servers.setup.key_count()),
                 template: load.template.clone(),
                 keys: Arc::clone(&load.keys),
                 connections: CONNECTIONS,

@@ -29,6 +29,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// How many keys open it.
+    pub(crate) fn key_count(&self) -> u32 {
+        u32::try_from(self.keys.count()).unwrap_or(u32::MAX)
+    }
+
     /// The same for servers that know other keys, in a folder of their own.
     pub(crate) fn with_keys(&self, keys: &Arc<Keys>, folder: &str) -> Setup {
         Setup {
