@@ -123,7 +123,7 @@ impl LogHead {
     }
 
     /// What one more admission makes of the log; `None` when there is no room, or when it takes the stamps to say.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prospect(&self, layout: &Layout, now_us: u64) -> Option<Prospect> {
         let ticks = self.ticks(layout, now_us);
         let mut head = *self;

@@ -14,7 +14,7 @@ use portcullis_verify::{Charge, ChargeRequest, Limiter, Moment, StoredKey};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimiterSettings {
     /// Most subjects (keys, apps, addresses, each per rule) that have a counter of their own at the same time. Each
-    /// takes up to 320 bytes, all told. Past it, new ones share: up to 256 further counters per rule that overflows.
+    /// takes up to 256 bytes, all told. Past it, new ones share: up to 256 further counters per rule that overflows.
     pub counters_max: usize,
 }
 

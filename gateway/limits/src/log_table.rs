@@ -65,12 +65,19 @@ impl LogTable {
     /// The index of the log under a tag.
     #[inline]
     pub(crate) fn find(&self, tag: u64) -> Option<usize> {
+        self.find_head(tag).map(|(index, _)| index)
+    }
+
+    /// The index and the head of the log under a tag.
+    #[inline]
+    pub(crate) fn find_head(&self, tag: u64) -> Option<(usize, &LogHead)> {
         let mut line = self.home(tag);
         loop {
             let Line(pair) = self.lines.get(line)?;
             let at = select_unpredictable(pair[0].tag == tag, 0, 1);
-            if pair[at].tag == tag && !pair[at].head.is_vacant() {
-                return Some(line * PAIR + at);
+            let slot = &pair[at];
+            if slot.tag == tag && !slot.head.is_vacant() {
+                return Some((line * PAIR + at, &slot.head));
             }
             if pair[1].head.is_vacant() {
                 return None;

@@ -150,7 +150,7 @@ impl Plan {
 
 impl PlannedRule {
     /// Where the rule's counter for a request is; `None` when the rule does not hold for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn aim(&self, key: &StoredKey, request: &ChargeRequest<'_>, table: &CounterTable) -> Option<Aim<'_>> {
         let subject = self.holds_for(key, request).then(|| self.subject(key, request))??;
         let (Hashed { hash: tag, .. }, shard) = table.key(self.mode, subject);

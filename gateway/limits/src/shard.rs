@@ -114,14 +114,11 @@ impl Shard {
 
     /// What one more admission makes of the log under a tag, and where that is; `None` when there is no such log in the shape of
     /// `layout`, when it has no room, or when the answer takes more than a look at it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prospect(&self, tag: u64, layout: &Layout, now_us: u64) -> Option<(usize, Prospect)> {
-        let index = self.logs.find(tag)?;
-        let head = self.logs.head(index);
-        if !head.fits(layout) {
-            return None;
-        }
-        Some((index, head.prospect(layout, now_us)?))
+        let (index, head) = self.logs.find_head(tag)?;
+        let prospect = head.fits(layout).then(|| head.prospect(layout, now_us))??;
+        Some((index, prospect))
     }
 
     /// Makes a prospect come true, of which nothing has changed since.

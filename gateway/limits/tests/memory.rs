@@ -13,8 +13,8 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// For a budget of 256 MiB, at the 320 bytes that a counter may take.
-const COUNTERS_MAX: usize = 800_000;
+/// For a budget of 256 MiB, at the 256 bytes that a counter may take.
+const COUNTERS_MAX: usize = 1_000_000;
 
 /// The allocator's own needs, and what it has not given back yet, included.
 const BUDGET_BYTES: usize = 256 << 20;
