@@ -1,7 +1,6 @@
 //! What this build is: version, commit, how it was optimised, and what is in it.
 //!
-//! Decides nothing; the build script of this crate found most of it out. `--version` prints it, and the metric
-//! `portcullis_build_info` carries it.
+//! Decides nothing; the build script of this crate found most of it out. [`crate::arguments`] has it printed.
 
 /// The version of the package.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
