@@ -373,7 +373,12 @@ fn a_build_says_what_it_is() {
             .unwrap_or_else(|| panic!("no {name} in\n{}", long.stdout));
         assert!(value.contains(expected), "{name} is `{value}`, without `{expected}`");
     };
-    check("commit", &commit().unwrap_or("unknown".to_owned()));
+    let commit = told.get("commit").map_or("", |commit| commit.trim());
+    if support::root().join(".git").exists() && std::env::var_os("PORTCULLIS_COMMIT").is_none() {
+        assert!(is_known_commit(commit), "there is no commit `{commit}`");
+    } else {
+        assert!(!commit.is_empty(), "{}", long.stdout);
+    }
     check("build", if cfg!(debug_assertions) { "debug" } else { "release" });
     check("compiler", "rustc 1.");
     check("target", std::env::consts::ARCH);
@@ -382,19 +387,12 @@ fn a_build_says_what_it_is() {
     check("stores", "SQLite");
 }
 
-/// The commit that is checked out, as `--version` writes it; `None` in sources without a repository.
-fn commit() -> Option<String> {
-    if let Ok(named) = std::env::var("PORTCULLIS_COMMIT") {
-        return Some(named);
-    }
-    let root = support::root();
-    if !root.join(".git").exists() {
-        return None;
-    }
-    let git = std::process::Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .current_dir(root)
+/// Whether this names a commit of the repository that these sources lie in. Another may be checked out by now.
+fn is_known_commit(name: &str) -> bool {
+    let commit = name.trim_end_matches("-modified");
+    std::process::Command::new("git")
+        .args(["rev-parse", "--quiet", "--verify", &format!("{commit}^{{commit}}")])
+        .current_dir(support::root())
         .output()
-        .ok()?;
-    Some(String::from_utf8(git.stdout).ok()?.trim().to_owned())
+        .is_ok_and(|run| run.status.success())
 }
