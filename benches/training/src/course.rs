@@ -82,56 +82,31 @@ fn legs() -> Vec<Leg> {
     ]
 }
 
-/// Walks the whole course: on the usual path, with everything through pingora-proxy, and at a gateway elsewhere.
+/// Walks the whole course, or one of so many parts of it: on the usual path, with everything through pingora-proxy, and at a gateway
+/// elsewhere.
 ///
 /// # Errors
 /// When something is not answered as it should be.
-pub(crate) async fn walk(program: &Path) -> Result<()> {
+pub(crate) async fn walk(program: &Path, whole: usize) -> Result<()> {
     let upstream = upstream::start().await?;
-    for (fast_path, share) in [(true, 1), (false, 6)] {
+    for (fast_path, share) in [(true, whole), (false, 6 * whole)] {
         say(&format!("serve, fast_path = {fast_path}"))?;
         let gateway = Gateway::serve(program, upstream, fast_path).await?;
-        let stock = Arc::new(Stock::make(&gateway.at, KEYS).await?);
+        let stock = Arc::new(Stock::make(&gateway.at, KEYS.div_ceil(whole)).await?);
         for leg in legs() {
             go(&gateway.at, &stock, &leg, share).await?;
         }
-        decide(&gateway.at, &stock, 4_000 / share).await?;
-        administer(&gateway.at, 150 / share).await?;
+        decide(&gateway.at, &stock, 4_000_usize.div_ceil(share)).await?;
+        administer(&gateway.at, 150_usize.div_ceil(share)).await?;
         if fast_path {
             say("gateway elsewhere")?;
             let follower = Gateway::follow(program, upstream, gateway.at.control).await?;
-            go(&follower.at, &stock, &USUAL, 8).await?;
+            go(&follower.at, &stock, &USUAL, 8 * whole).await?;
             follower.end().await?;
         }
         gateway.end().await?;
     }
     Ok(())
-}
-
-/// Sends a few requests each way.
-///
-/// # Errors
-/// When the build does not answer as it should.
-pub(crate) async fn attempt(program: &Path) -> Result<()> {
-    let upstream = upstream::start().await?;
-    let gateway = Gateway::serve(program, upstream, true).await?;
-    let stock = Arc::new(Stock::make(&gateway.at, 3).await?);
-    for way in [Way::Plain, Way::Tls, Way::TlsHttp2, Way::Http2] {
-        for (keys, statuses) in [(Keys::Good, [200].as_slice()), (Keys::Junk, &[403])] {
-            let leg = Leg {
-                way,
-                keys,
-                statuses,
-                connections: 1,
-                requests: 4,
-                ..USUAL
-            };
-            go(&gateway.at, &stock, &leg, 1).await?;
-        }
-    }
-    decide(&gateway.at, &stock, 4).await?;
-    administer(&gateway.at, 1).await?;
-    gateway.end().await
 }
 
 /// Walks one leg, or one of so many parts of it.
