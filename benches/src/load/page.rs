@@ -11,6 +11,7 @@ use super::{servers, table};
 use crate::limiters::figures::{span, thousands};
 use crate::machine::machine;
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// All that was measured.
@@ -37,6 +38,14 @@ impl Page<'_> {
         for (file, shown) in self.plots {
             writeln!(page, "![{shown}]({file})\n")?;
         }
+        page.push_str("| target | does |\n|---|---|\n");
+        let mut told = BTreeSet::new();
+        for target in self.tables.iter().flat_map(|table| &table.measured) {
+            if told.insert(&target.name) {
+                writeln!(page, "| {} | {} |", target.name, target.does)?;
+            }
+        }
+        page.push('\n');
         let mut last = None;
         for table in self.tables {
             if last.replace(table.section) != Some(table.section) {
@@ -147,7 +156,8 @@ fn write_scale(page: &mut String, build: &str, scale: &Scale) -> Result<()> {
     let [low, middle, high] = span(&scale.first_answer);
     writeln!(
         page,
-        "\nFrom the start of the process to its first answer of a key, with nothing cached: {middle:.0} ms ({low:.0}–{high:.0}), {} times.\n",
+        "\nFrom the start of the process to its first answer of a key, with nothing cached: {middle:.0} ms ({low:.0}–{high:.0}), {} times. Two workers against one are \
+         not measured: they need cores that neither generator nor upstream is on.\n",
         scale.first_answer.len()
     )?;
     Ok(())

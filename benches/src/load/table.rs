@@ -7,7 +7,7 @@ use crate::limiters::figures::{median, span};
 use anyhow::Result;
 use std::fmt::Write as _;
 
-const HEAD: &str = "| target | does | requests/s | ratio to the base | requests per core-second, ratio to the base | CPU µs/request (user/system) | core busy % | p50 / p99 / p99.9 µs | MB/s | memory MB |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+const HEAD: &str = "| target | requests/s | ratio to the base | requests per core-second, ratio to the base | CPU µs/request (user/system) | core busy % | p50 / p99 / p99.9 µs | MB/s | memory MB |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 
 /// All targets of a section.
 pub(crate) fn table(measured: &[Measured]) -> Result<String> {
@@ -22,12 +22,14 @@ pub(crate) fn table(measured: &[Measured]) -> Result<String> {
             let [low, middle, high] = span(&of(figure));
             format!("{middle:.2} ({low:.2}–{high:.2})")
         };
-        let [low, per_second, high] = span(&of(|slice| slice.per_second / 1e3));
+        let [low, per_second, high] = span(&of(|slice| slice.per_second));
         writeln!(
             table,
-            "| {} | {} | {per_second:.1} k ({low:.1}–{high:.1}) | {} | {} | {:.1} ({:.1}/{:.1}) | {:.0} | {:.0} / {:.0} / {:.0} | {:.0} | {:.0} |",
+            "| {} | {} ({}–{}) | {} | {} | {:.1} ({:.1}/{:.1}) | {:.0} | {:.0} / {:.0} / {:.0} | {:.0} | {:.0} |",
             target.name,
-            target.does,
+            count(per_second),
+            count(low),
+            count(high),
             ratio(|slice| slice.ratio),
             ratio(|slice| slice.core_ratio),
             middle(|slice| slice.cpu_us),
@@ -42,4 +44,23 @@ pub(crate) fn table(measured: &[Measured]) -> Result<String> {
         )?;
     }
     Ok(table)
+}
+
+/// Requests per second, short.
+fn count(per_second: f64) -> String {
+    if per_second < 1e3 {
+        format!("{per_second:.0}")
+    } else {
+        format!("{:.1} k", per_second / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_requests_are_not_rounded_to_none() {
+        assert_eq!([0.4, 37.2, 999.4, 52_345.0].map(count), ["0", "37", "999", "52.3 k"]);
+    }
 }
