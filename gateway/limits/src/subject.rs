@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_in_a_row_spread_under_any_secret() {
+        for secret in 0..500 {
+            let hasher = SubjectHasher::of_keys([secret, 1]);
+            let shard = |id| hasher.hash(&Subject::anywhere(RuleDigest([1, 2]), id)).to_be_bytes()[3];
+            let shards: std::collections::BTreeSet<u8> = (0..256).map(shard).collect();
+            // Drawn at random they would meet 162, give or take 6.
+            assert!((125..200).contains(&shards.len()), "secret {secret}: {}", shards.len());
+        }
+    }
+
+    #[test]
     fn hashes_spread_over_both_halves() {
         let hasher = SubjectHasher::new();
         let rule = RuleDigest([0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978]);

@@ -7,8 +7,15 @@ use crate::subject::RuleDigest;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+/// A log known by its times, with stamps or without any.
 fn log(marker: u64) -> DecimatedLog {
-    DecimatedLog::starting_at(&Layout::new(5, 1_000), marker)
+    let layout = Layout::new(5, 1_000);
+    let mut log = DecimatedLog::starting_at(&layout, marker);
+    for step in 0..marker % 5 {
+        log.head.admit(&mut log.stamps, &layout, marker + step);
+    }
+    assert_eq!(log.has_stamps(), marker % 5 > 2);
+    log.without_noise()
 }
 
 /// Few homes, so that chains form and wrap around.
