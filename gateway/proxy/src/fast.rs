@@ -26,15 +26,16 @@ use crate::flow::FlowParts;
 use admission::{Admission, Admitted, Outbox};
 use buffers::Buffer;
 use pump::Pump;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// A body up to this size is read and thrown away after a refusal, so that the connection can be used again.
-const DRAINED_BYTES_MAX: usize = 64 * 1024;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long the body of a plain request may take to follow its head. Many clients send the two one after the other; whoever takes
+/// longer may be answered before its body is whole, which is pingora's to do.
+const BODY_TIME_MAX: Duration = Duration::from_millis(10);
 
 /// Who is at the other end of a client's connection.
 #[derive(Debug, Clone)]
@@ -101,14 +102,18 @@ impl FastPath {
             limits: Buffer::new(),
         };
         let parts = &self.parts;
-        let admitted = match admission::admit(parts, caller, client.received(), &mut outbox, None) {
-            Admission::Unknown(question) => {
-                // Boxed, so that the future of a request that can be decided stays small.
-                let reply = Box::pin(question.ask(parts)).await;
-                admission::admit(parts, caller, client.received(), &mut outbox, Some(reply))
+        let mut admitted = admission::admit(parts, caller, client.received(), &mut outbox, None);
+        if let Admission::Partial(bytes) = admitted {
+            if !arrives(client, patience, bytes).await {
+                return Served::NotPlain;
             }
-            admitted => admitted,
-        };
+            admitted = admission::admit(parts, caller, client.received(), &mut outbox, None);
+        }
+        if let Admission::Unknown(question) = admitted {
+            // Boxed, so that the future of a request that can be decided stays small.
+            let reply = Box::pin(question.ask(parts)).await;
+            admitted = admission::admit(parts, caller, client.received(), &mut outbox, Some(reply));
+        }
         let Admission::Decided(Admitted {
             mut exchange,
             head_bytes,
@@ -121,18 +126,29 @@ impl FastPath {
         exchange.closes |= is_last || self.parts.draining.load(Ordering::Relaxed);
         patience.tell(exchange.started, Duration::ZERO);
         let mut pump = Pump::new(client, patience, exchange);
-        pump.client.consume(head_bytes);
+        pump.client.consume(head_bytes + body_bytes);
         pump.client.body_is_complete();
         let served = match refusal {
-            Some(refusal) => pump.refuse(&refusal, &outbox.limits, body_bytes).await,
-            None => forward::forward(&mut pump, outbox, body_bytes, self.kept_max).await,
+            Some(refusal) => pump.refuse(&refusal, &outbox.limits).await,
+            None => forward::forward(&mut pump, &outbox, self.kept_max).await,
         };
         pump.end();
         served
     }
 }
 
-/// When a drain of a refused body is given up.
-fn drain_deadline() -> Instant {
-    timer_now() + DRAIN_TIME_MAX
+/// Whether so many bytes are received soon.
+async fn arrives(client: &mut ClientStream, patience: &mut Patience, bytes: usize) -> bool {
+    let deadline = timer_now() + BODY_TIME_MAX;
+    poll_fn(|cx| {
+        while client.received().len() < bytes {
+            match client.poll_more(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => return patience.poll(deadline, cx).map(|()| false),
+            }
+        }
+        Poll::Ready(true)
+    })
+    .await
 }

@@ -19,7 +19,7 @@ use portcullis_verify::{Charge, Denial, DenialReason, Moment, StoredKey, Verdict
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Longest body of a plain request: it is held whole before it is sent on.
+/// Longest body of a plain request: it is held whole before it is decided.
 pub(super) const BODY_BYTES_MAX: u64 = 16 * 1024;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -38,7 +38,7 @@ pub(super) struct Admitted<'a> {
 
 /// Where what is to be sent is written.
 pub(super) struct Outbox {
-    /// The head for the upstream.
+    /// The request for the upstream, its body included.
     pub(super) request: Buffer,
     /// The lines that tell the client where its key stands with its limits.
     pub(super) limits: Buffer,
@@ -52,6 +52,8 @@ pub(super) struct Outbox {
 pub(super) enum Admission<'a> {
     /// It is not plain.
     NotPlain,
+    /// Its body is not whole: it takes so many bytes in all.
+    Partial(usize),
     /// It was decided.
     Decided(Admitted<'a>),
     /// It cannot be decided from memory: somebody has to ask.
@@ -97,11 +99,7 @@ pub(super) fn admit<'a>(
     outbox: &mut Outbox,
     reply: Option<Reply>,
 ) -> Admission<'a> {
-    match decide(parts, caller, bytes, outbox, reply) {
-        Some(Ok(admitted)) => Admission::Decided(admitted),
-        Some(Err(question)) => Admission::Unknown(question),
-        None => Admission::NotPlain,
-    }
+    decide(parts, caller, bytes, outbox, reply).unwrap_or(Admission::NotPlain)
 }
 
 fn decide<'a>(
@@ -110,7 +108,7 @@ fn decide<'a>(
     bytes: &[u8],
     outbox: &mut Outbox,
     reply: Option<Reply>,
-) -> Option<Result<Admitted<'a>, Question>> {
+) -> Option<Admission<'a>> {
     let head = request_head::parse(bytes)?;
     let limits = &parts.limits;
     let fits = head.length <= limits.header_bytes_max
@@ -119,6 +117,11 @@ fn decide<'a>(
         && head.body_bytes <= limits.body_bytes_max.unwrap_or(u64::MAX).min(BODY_BYTES_MAX);
     if !fits {
         return None;
+    }
+    // It was compared with what fits.
+    let body_bytes = usize::try_from(head.body_bytes).ok()?;
+    if bytes.len() < head.length + body_bytes {
+        return Some(Admission::Partial(head.length + body_bytes));
     }
     let host = framing::host_name(head.host)?;
     let path = RequestPath::parse(head.path()).ok()?;
@@ -142,7 +145,7 @@ fn decide<'a>(
             match parts.verifier.verify_held(&asked, started) {
                 Some(verdict) => verdict,
                 None => {
-                    return Some(Err(Question {
+                    return Some(Admission::Unknown(Question {
                         credential: credential.to_vec(),
                         path: path.as_str().to_owned(),
                         client,
@@ -159,12 +162,13 @@ fn decide<'a>(
     let refusal = settle(&mut exchange, verdict, outbox);
     if refusal.is_none() {
         write_request(&mut outbox.request, &head, caller, &exchange);
+        let body = bytes.get(head.length..).and_then(|rest| rest.get(..body_bytes));
+        outbox.request.extend_from_slice(body.unwrap_or_default());
     }
-    Some(Ok(Admitted {
+    Some(Admission::Decided(Admitted {
         exchange,
         head_bytes: head.length,
-        // It was compared with what fits.
-        body_bytes: usize::try_from(head.body_bytes).unwrap_or(usize::MAX),
+        body_bytes,
         refusal,
     }))
 }

@@ -14,11 +14,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Forwards the request whose head is in the outbox and whose body is next on the client's stream.
-pub(super) async fn forward(pump: &mut Pump<'_>, mut outbox: Outbox, body_bytes: usize, kept_max: usize) -> Served {
-    if let Some(served) = take_body(pump, &mut outbox, body_bytes).await {
-        return served;
-    }
+/// Forwards the request in the outbox.
+pub(super) async fn forward(pump: &mut Pump<'_>, outbox: &Outbox, kept_max: usize) -> Served {
     let route = std::sync::Arc::clone(&pump.exchange.route);
     let timeouts = route.upstreams.timeouts();
     let mut attempts = Attempts::default();
@@ -26,7 +23,7 @@ pub(super) async fn forward(pump: &mut Pump<'_>, mut outbox: Outbox, body_bytes:
         let next = route.upstreams.next_address(&mut attempts, pump.exchange.started).await;
         let Some((_, address)) = next else {
             pump.exchange.parts.metrics.upstream_error("unreachable");
-            return fail(pump, &outbox, Refusal::upstream_unreachable()).await;
+            return fail(pump, outbox, Refusal::upstream_unreachable()).await;
         };
         let (mut tcp, is_reused) = match kept::take(address) {
             Some(tcp) => (tcp, true),
@@ -37,7 +34,7 @@ pub(super) async fn forward(pump: &mut Pump<'_>, mut outbox: Outbox, body_bytes:
                     if attempts.has_alternative() {
                         continue;
                     }
-                    return fail(pump, &outbox, failure).await;
+                    return fail(pump, outbox, failure).await;
                 }
             },
         };
@@ -70,45 +67,23 @@ pub(super) async fn forward(pump: &mut Pump<'_>, mut outbox: Outbox, body_bytes:
             }
             Answered::Not(Interrupt::UpstreamLeft) => {
                 note_failure(pump, address, "reset");
-                return fail(pump, &outbox, Refusal::upstream_unreachable()).await;
+                return fail(pump, outbox, Refusal::upstream_unreachable()).await;
             }
             Answered::Not(Interrupt::UpstreamSilent) => {
                 note_failure(pump, address, "read_timeout");
-                return fail(pump, &outbox, Refusal::upstream_timeout()).await;
+                return fail(pump, outbox, Refusal::upstream_timeout()).await;
             }
             Answered::Not(Interrupt::UpstreamFull) => {
                 note_failure(pump, address, "write_timeout");
-                return fail(pump, &outbox, Refusal::upstream_timeout()).await;
+                return fail(pump, outbox, Refusal::upstream_timeout()).await;
             }
             Answered::Unfit => {
                 note_failure(pump, address, "protocol");
-                return fail(pump, &outbox, Refusal::upstream_unreachable()).await;
+                return fail(pump, outbox, Refusal::upstream_unreachable()).await;
             }
             Answered::Not(Interrupt::ClientLeft | Interrupt::ClientLate | Interrupt::Cut) => return Served::Broken,
         }
     }
-}
-
-/// Puts the body behind the head. Answers with the end of the exchange if the body does not come.
-async fn take_body(pump: &mut Pump<'_>, outbox: &mut Outbox, body_bytes: usize) -> Option<Served> {
-    while pump.client.received().len() < body_bytes {
-        let parts = pump.exchange.parts;
-        match pump.receive(parts.limits.body_timeout).await {
-            Ok(()) => {
-                let bytes = u64::try_from(pump.client.received().len()).unwrap_or(u64::MAX);
-                if !parts.limits.pace.is_kept(pump.exchange.started, bytes, parts.now()) {
-                    parts.metrics.turned_away("slow_body");
-                    return Some(fail(pump, outbox, Refusal::request_timeout()).await);
-                }
-            }
-            Err(Interrupt::ClientLate) => return Some(fail(pump, outbox, Refusal::request_timeout()).await),
-            Err(_) => return Some(Served::Broken),
-        }
-    }
-    let body = pump.client.received().get(..body_bytes)?;
-    outbox.request.extend_from_slice(body);
-    pump.client.consume(body_bytes);
-    None
 }
 
 async fn connect(pump: &mut Pump<'_>, address: SocketAddr, timeout: Duration) -> Result<TcpStream, Refusal> {
@@ -149,5 +124,5 @@ fn note_failure(pump: &Pump<'_>, address: SocketAddr, kind: &'static str) {
 async fn fail(pump: &mut Pump<'_>, outbox: &Outbox, refusal: Refusal) -> Served {
     pump.exchange.outcome = refusal.reason;
     pump.exchange.closes = true;
-    pump.refuse(&refusal, &outbox.limits, 0).await
+    pump.refuse(&refusal, &outbox.limits).await
 }

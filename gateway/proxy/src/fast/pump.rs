@@ -3,10 +3,11 @@
 //! Each wait is for one thing and watches three more: the client may leave, the time may be over, the exchange may be cut. What
 //! the bytes mean it does not know. [`super::forward`] and [`super::answer`] call it.
 
+use super::Served;
 use super::buffers::Buffer;
 use super::exchange::Exchange;
 use super::patience::{Patience, timer_now};
-use super::{DRAINED_BYTES_MAX, Served, drain_deadline};
+use super::request_head::Method;
 use crate::client_stream::ClientStream;
 use crate::cut::Cut;
 use crate::date;
@@ -69,17 +70,6 @@ impl<'a> Pump<'a> {
             watch_at: WatchAt::Unset,
             cut: None,
         }
-    }
-
-    /// Reads more from the client, into its stream. Answers when there is more.
-    pub(super) async fn receive(&mut self, silence_max: Duration) -> Result<(), Interrupt> {
-        let mut deadline = None;
-        poll_fn(|cx| match self.client.poll_more(cx) {
-            Poll::Ready(Ok(1..)) => Poll::Ready(Ok(())),
-            Poll::Ready(_) => Poll::Ready(Err(Interrupt::ClientLeft)),
-            Poll::Pending => self.poll_interrupt(cx, &mut deadline, silence_max, Interrupt::ClientLate),
-        })
-        .await
     }
 
     /// Reads more from the upstream, behind what is in `inbox`. Answers with the number of bytes; 0 is the end.
@@ -168,47 +158,24 @@ impl<'a> Pump<'a> {
         self.exchange.is_a_stream();
     }
 
-    /// Answers with a refusal. `limits` are header lines; `body_bytes` of the request's body have not been taken off the stream.
-    pub(super) async fn refuse(&mut self, refusal: &Refusal, limits: &[u8], body_bytes: usize) -> Served {
-        let rest = body_bytes.saturating_sub(self.client.received().len());
-        let is_kept = !self.exchange.closes && rest <= DRAINED_BYTES_MAX;
+    /// Answers with a refusal. `limits` are header lines.
+    pub(super) async fn refuse(&mut self, refusal: &Refusal, limits: &[u8]) -> Served {
         let (mut fields, mut out) = (Buffer::new(), Buffer::new());
         fields.extend_from_slice(limits);
         date::write(self.exchange.parts.now(), &mut fields);
-        let to_head = self.exchange.method == super::request_head::Method::Head;
-        refusal.write_http1(&self.exchange.request_id, &fields, !is_kept, to_head, &mut out);
-        let answered = self.answer(&out).await;
-        if answered == Err(Interrupt::ClientLeft) {
+        let Exchange {
+            request_id,
+            method,
+            closes,
+            ..
+        } = &self.exchange;
+        refusal.write_http1(request_id, &fields, *closes, *method == Method::Head, &mut out);
+        let closes = *closes;
+        if self.answer(&out).await.is_err() {
             return Served::Broken;
         }
         self.exchange.status = Some(refusal.status.as_u16());
-        if answered.is_err() {
-            return Served::Broken;
-        }
-        if !is_kept {
-            if rest > 0 {
-                self.client.abandon_rest();
-            }
-            return Served::Closing;
-        }
-        self.drop_body(body_bytes).await
-    }
-
-    /// Reads what is left of a body, and throws it away.
-    async fn drop_body(&mut self, mut body_bytes: usize) -> Served {
-        let deadline = drain_deadline();
-        loop {
-            let here = self.client.received().len().min(body_bytes);
-            self.client.consume(here);
-            body_bytes -= here;
-            if body_bytes == 0 {
-                return Served::Kept;
-            }
-            let left = deadline.saturating_duration_since(timer_now());
-            if self.receive(left).await.is_err() {
-                return Served::Broken;
-            }
-        }
+        if closes { Served::Closing } else { Served::Kept }
     }
 
     /// What ends a wait. `deadline` is set at the first call of each wait.
