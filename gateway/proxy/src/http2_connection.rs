@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 mod tests;
 
 /// Streams that a client may leave before they were answered, whatever else it does; past it, at most half of all.
-const LEFT_MAX: u32 = 200;
+const LEFT_MAX: u32 = 100;
 
 /// Serves the streams of one connection.
 pub(crate) struct Http2Connection {

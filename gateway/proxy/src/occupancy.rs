@@ -21,6 +21,9 @@ mod tests;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// One part in so many of all places is cleared at once, so that a flood of newcomers does not have all looked through for each.
 const CLEARED_SHARE: usize = 256;
+/// While less than this part of all places went to others, a newcomer is not cleared: its request may be on its way. Where
+/// everybody is that new, too many come at once, and further ones wait in the listen queue.
+const NEW_SHARE: usize = 8;
 
 /// Set in the word of a seat that waits for a request; the rest is how many had come when it began to.
 const WAITS: u64 = 1 << 63;
@@ -117,13 +120,15 @@ impl Occupancy {
     pub(crate) fn clear(&self) -> usize {
         let taken = self.taken();
         let now = self.newcomers.load(Ordering::Relaxed);
+        let new = u64::try_from(self.places_max / NEW_SHARE).unwrap_or(u64::MAX);
         let mut waiting: Vec<(u64, u64, &Arc<Seat>)> = taken
             .seats
             .values()
             .filter_map(|seat| {
                 let word = seat.word.load(Ordering::Relaxed);
                 let waits = word != GOES && word & WAITS != 0 && seat.task.get().is_some();
-                waits.then(|| (taken.tiresomeness(seat, now.saturating_sub(word & !WAITS)), word, seat))
+                let waited = now.saturating_sub(word & !WAITS);
+                (waits && waited >= new).then(|| (taken.tiresomeness(seat, waited), word, seat))
             })
             .collect();
         let share = self.places_max.div_ceil(CLEARED_SHARE).min(waiting.len());

@@ -88,6 +88,22 @@ async fn whoever_has_many_makes_room_before_whoever_has_one() {
 }
 
 #[tokio::test]
+async fn whoever_has_just_come_is_given_time_to_ask() {
+    let hall = hall(16, 0);
+    let mut busy = Vec::new();
+    for _ in 0..15 {
+        busy.push(connect(&hall, "192.0.2.1").await);
+    }
+    let requests: Vec<_> = busy.iter().map(|(seat, _)| seat.begins().unwrap()).collect();
+    let (_, new) = connect(&hall, "192.0.2.2").await;
+    assert_eq!(hall.clear(), 0, "it has just come, and nobody else waits");
+    drop(requests);
+    let _elsewhere = (hall.enter(None), hall.enter(None));
+    assert_eq!(hall.clear(), 1, "now it had its time");
+    assert!(new.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_never_cleared() {
     let hall = hall(2, 0);
     let (busy, task) = connect(&hall, "192.0.2.1").await;

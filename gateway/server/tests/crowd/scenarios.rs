@@ -1,0 +1,374 @@
+//! The attacks, one function each: its plan, what may be besides, and what must be true of the gateway afterwards.
+//!
+//! Reads as a list. Each says which defence it stands for; without that defence it fails.
+
+use crate::attacker::{self, Means, Plan, Reads, Tally};
+use crate::gateway::Gateway;
+use crate::rounds::{self, Outcome, Phase};
+use crate::support::signal;
+use crate::{as_many_as_files_allow, heavy, is_heavy, upstream};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+use tokio::runtime::Runtime;
+
+const MIB: u64 = 1024;
+
+/// What an attack needs to be run.
+pub(crate) struct Ground<'a> {
+    runtime: &'a Runtime,
+    upstream: SocketAddr,
+}
+
+type Scenario = fn(&Ground<'_>) -> Result<Outcome, String>;
+
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("junk_keys", junk_keys),
+    ("unknown_keys", unknown_keys),
+    (
+        "unknown_keys_while_the_control_api_is_away",
+        unknown_keys_while_the_control_api_is_away,
+    ),
+    ("slow_heads", slow_heads),
+    ("slow_bodies", slow_bodies),
+    ("idle_hoard", idle_hoard),
+    ("idle_hoard_past_all_places", idle_hoard_past_all_places),
+    ("idle_http2_hoard", idle_http2_hoard),
+    ("rapid_reset", rapid_reset),
+    ("continuation_flood", continuation_flood),
+    ("giant_heads", giant_heads),
+    ("endless_bodies", endless_bodies),
+    ("slow_readers", slow_readers),
+    ("silent_upstream", silent_upstream),
+    ("dripping_upstream", dripping_upstream),
+    ("reconnect_storm", reconnect_storm),
+    ("handshake_storm", handshake_storm),
+    ("one_address_with_all_connections", one_address_with_all_connections),
+];
+
+/// Runs all, or those with this in their names, and prints a line for each. True if all held.
+pub(crate) fn run_all(runtime: &Runtime, wanted: Option<&str>) -> bool {
+    let ground = Ground {
+        runtime,
+        upstream: upstream::start(),
+    };
+    let mut all_held = true;
+    for (name, scenario) in SCENARIOS {
+        if wanted.is_some_and(|wanted| !name.contains(wanted)) {
+            continue;
+        }
+        let start = Instant::now();
+        let held = std::panic::catch_unwind(AssertUnwindSafe(|| scenario(&ground)));
+        let (word, text) = match held {
+            Ok(Ok(outcome)) => ("ok", outcome.to_string()),
+            Ok(Err(fault)) => ("FAILED", fault),
+            Err(_) => ("FAILED", "it panicked, see above".to_owned()),
+        };
+        println!(
+            "crowd {name} ... {word} in {:.1} s: {text}",
+            start.elapsed().as_secs_f64()
+        );
+        all_held &= word == "ok";
+    }
+    all_held
+}
+
+impl Ground<'_> {
+    fn gateway(&self, settings: &str) -> Gateway {
+        self.runtime.block_on(Gateway::start(self.upstream, settings))
+    }
+
+    /// Alternates with nothing besides.
+    fn attack(&self, gateway: &Gateway, plan: &Plan, rss_cap_mib: u64) -> Result<Outcome, String> {
+        rounds::alternate(gateway, &mut gateway.customer(), plan, rss_cap_mib * MIB, &mut |_| {})
+    }
+
+    /// Alternates; the attack is in force once a gauge of the gateway stands at so much.
+    fn attack_until(
+        &self,
+        gateway: &Gateway,
+        plan: &Plan,
+        rss_cap_mib: u64,
+        (gauge, label): (&str, &str),
+    ) -> Result<Outcome, String> {
+        let enough = f64::from(u32::try_from(plan.connections).unwrap_or(u32::MAX));
+        let mut settle = |phase| {
+            if phase == Phase::InForce {
+                self.runtime.block_on(gateway.stands_at(gauge, label, enough));
+            }
+        };
+        rounds::alternate(gateway, &mut gateway.customer(), plan, rss_cap_mib * MIB, &mut settle)
+    }
+
+    /// The sum of a metric's series.
+    fn metric(&self, gateway: &Gateway, name: &str, label: &str) -> f64 {
+        self.runtime.block_on(gateway.metric(name, label))
+    }
+
+    /// Connections that were turned away for a reason; at least one must have been.
+    fn turned_away(&self, gateway: &Gateway, reason: &str, at_least: f64) -> Result<(), String> {
+        let counted = self.runtime.block_on(gateway.turned_away(reason));
+        must(counted >= at_least, || {
+            format!("turned away for {reason}: {counted}, expected {at_least}")
+        })
+    }
+}
+
+fn must(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
+fn plan(target: SocketAddr, connections: usize, sources: usize, means: Means) -> Plan {
+    Plan {
+        target,
+        connections: as_many_as_files_allow(connections),
+        sources,
+        means,
+    }
+}
+
+fn get(key: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n")
+}
+
+fn requests(key: &str, per_second: u32) -> Means {
+    Means::Requests {
+        request: get(key, "/"),
+        per_second,
+        closes: false,
+    }
+}
+
+fn hold(opening: String, drip: &[u8], every_ms: u64, reads: Reads) -> Means {
+    Means::Hold {
+        opening: opening.into_bytes(),
+        drip: drip.to_vec(),
+        every_ms,
+        reads,
+    }
+}
+
+/// How many answers began with this digit.
+fn answers(tally: &Tally, digit: usize) -> u64 {
+    tally.answered[digit]
+}
+
+/// The checksum refuses them: nothing is looked up.
+fn junk_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let fills = || ground.metric(&gateway, "portcullis_cache_fills_total", "");
+    let before = fills();
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, requests("{junk}", 1_000)), 160)?;
+    must(fills() - before <= 1.0, || {
+        format!("{} look-ups for junk", fills() - before)
+    })?;
+    let malformed = ground.metric(
+        &gateway,
+        "portcullis_decisions_total",
+        "outcome=\"key_malformed\",surface=\"proxy\"",
+    );
+    must(malformed >= 500.0, || format!("{malformed} counted as malformed"))?;
+    Ok(outcome)
+}
+
+/// What could be a key is looked up so often for an address, and then not at all.
+fn unknown_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 4, requests("{unknown}", 1_000)), 160)?;
+    let fills = ground.metric(&gateway, "portcullis_cache_fills_total", "");
+    // Four addresses with a burst of 50 and one a second, and a quarter as much for what comes again.
+    must(fills <= 500.0, || format!("{fills} look-ups for strangers"))?;
+    let throttled = ground.metric(&gateway, "portcullis_decisions_total", "too_many_failures");
+    must(throttled >= 500.0, || format!("{throttled} throttled"))?;
+    Ok(outcome)
+}
+
+/// Known keys are served; unknown ones are refused without waiting for one another.
+fn unknown_keys_while_the_control_api_is_away(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let (control, gateway) = ground.runtime.block_on(Gateway::elsewhere(ground.upstream));
+    let plan = plan(gateway.plain, 64, 64, requests("{unknown}", 1_000));
+    let mut away = |phase| match phase {
+        Phase::Quiet => signal(control.pid(), "CONT"),
+        Phase::Attack => signal(control.pid(), "STOP"),
+        Phase::InForce => {}
+    };
+    let outcome = rounds::alternate(&gateway, &mut gateway.customer(), &plan, 160 * MIB, &mut away)?;
+    let refused = ground.metric(&gateway, "portcullis_decisions_total", "control_unavailable");
+    must(refused >= 1.0, || {
+        "nobody was told that the control API is away".to_owned()
+    })?;
+    Ok(outcome)
+}
+
+/// A head has a time in all, however it drips.
+fn slow_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
+    // As it comes when many are meant; else shorter, so that fewer do as much in less time.
+    let (settings, connections) = match is_heavy() {
+        true => ("", 10_000),
+        false => ("header_timeout = \"700ms\"", 400),
+    };
+    let gateway = ground.gateway(settings);
+    let means = hold(
+        "GET / HTTP/1.1\r\nhost: x\r\n".to_owned(),
+        b"a: b\r\n",
+        300,
+        Reads::Some,
+    );
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, connections, 10, means), 400)?;
+    must(is_heavy() || answers(&outcome.tally, 4) > 0, || {
+        format!("nobody was told: {outcome}")
+    })?;
+    let least = if is_heavy() { 0.0 } else { 400.0 };
+    ground.turned_away(&gateway, "slow_head", least)?;
+    Ok(outcome)
+}
+
+/// A body that never pauses for long and never ends has a least pace.
+fn slow_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("body_timeout = \"300ms\"");
+    let head = format!(
+        "POST /swallow HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 1000000\r\n\r\n",
+        gateway.bad.secret
+    );
+    let outcome = ground.attack(
+        &gateway,
+        &plan(gateway.plain, heavy(500), 10, hold(head, b"a", 200, true)),
+        300,
+    )?;
+    ground.turned_away(&gateway, "slow_body", 500.0)?;
+    Ok(outcome)
+}
+
+/// Connections that were used once and are kept weigh little.
+fn idle_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = hold(get("{junk}", "/"), b"", 0, Reads::Awaited);
+    ground.attack(&gateway, &plan(gateway.plain, heavy(2_000), 10, means), 300)
+}
+
+/// Those that wait for a request make room for newcomers.
+fn idle_hoard_past_all_places(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("connections_max = 500");
+    let means = hold(String::new(), b"", 0, Reads::Some);
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 700, 10, means), 300)?;
+    ground.turned_away(&gateway, "made_room", 200.0)?;
+    Ok(outcome)
+}
+
+/// The same over HTTP/2, where a connection that has no stream is idle.
+fn idle_http2_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("connections_max = 500");
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 700, 10, attacker::idle_http2()), 300)?;
+    ground.turned_away(&gateway, "made_room", 200.0)?;
+    Ok(outcome)
+}
+
+/// Who opens streams only to reset them is shown out (CVE-2023-44487).
+fn rapid_reset(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = attacker::resets(&gateway.bad.secret, 1_500);
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 4, 4, means), 300)?;
+    must(outcome.tally.shown_out > 0, || {
+        format!("nobody was shown out: {outcome}")
+    })?;
+    Ok(outcome)
+}
+
+/// A head has its size in HTTP/2 too (RUSTSEC-2024-0332).
+fn continuation_flood(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = attacker::continuations(&gateway.bad.secret, 60);
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 2, 2, means), 300)?;
+    let each = outcome.tally.sent / outcome.tally.shown_out.max(1);
+    must(outcome.tally.shown_out > 0 && each <= 100, || {
+        format!("{each} frames of 4 KiB each before the end: {outcome}")
+    })?;
+    Ok(outcome)
+}
+
+/// A head has its size.
+fn giant_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let fields = format!("a: {}\r\n", "b".repeat(1_000)).repeat(64);
+    let means = Means::Requests {
+        request: get(&gateway.bad.secret, "/").replacen("\r\n", &format!("\r\n{fields}"), 1),
+        per_second: 200,
+        closes: false,
+    };
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, means), 300)?;
+    let refused = ground.metric(&gateway, "portcullis_refusals_total", "header_too_large");
+    must(refused >= 50.0, || format!("{refused} refused as too large"))?;
+    must(answers(&outcome.tally, 2) == 0, || {
+        format!("some were served: {outcome}")
+    })?;
+    Ok(outcome)
+}
+
+/// Bodies pass through and are not gathered.
+fn endless_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let head = format!(
+        "POST /swallow HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        gateway.bad.secret
+    );
+    let chunk = format!("4000\r\n{}\r\n", "a".repeat(0x4000));
+    let means = Means::Flood {
+        opening: head.into_bytes(),
+        flood: attacker::Flood::Bytes(chunk.into_bytes()),
+        per_second: 150,
+    };
+    ground.attack(&gateway, &plan(gateway.plain, 16, 8, means), 160)
+}
+
+/// An answer that its client does not take is not held, and its connection not for ever.
+fn slow_readers(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("body_timeout = \"500ms\"\nkeepalive_timeout = \"500ms\"");
+    let means = hold(get(&gateway.bad.secret, "/large"), b"", 200, Reads::Nothing);
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, heavy(20), 10, means), 300)?;
+    must(outcome.tally.shown_out > 0, || {
+        format!("nobody was shown out: {outcome}")
+    })?;
+    Ok(outcome)
+}
+
+/// An upstream that says nothing holds those who wait for it and nobody else.
+fn silent_upstream(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = hold(get(&gateway.bad.secret, "/silent"), b"", 0, Reads::Some);
+    let plan = plan(gateway.plain, heavy(300), 10, means);
+    ground.attack_until(&gateway, &plan, 300, ("portcullis_requests_in_flight", ""))
+}
+
+/// One that says little, likewise.
+fn dripping_upstream(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = hold(get(&gateway.bad.secret, "/drip"), b"", 0, Reads::Awaited);
+    ground.attack(&gateway, &plan(gateway.plain, heavy(100), 10, means), 300)
+}
+
+/// Connections come and go.
+fn reconnect_storm(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = Means::Requests {
+        request: get("{junk}", "/"),
+        per_second: 300,
+        closes: true,
+    };
+    ground.attack(&gateway, &plan(gateway.plain, 64, 16, means), 200)
+}
+
+/// Handshakes take turns.
+fn handshake_storm(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = Means::Handshakes { per_second: 100 };
+    ground.attack(&gateway, &plan(gateway.tls, 64, 16, means), 200)
+}
+
+/// One address has its share and no more.
+fn one_address_with_all_connections(ground: &Ground<'_>) -> Result<Outcome, String> {
+    let gateway = ground.gateway("");
+    let means = hold(String::new(), b"", 0, Reads::Some);
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 4_500, 1, means), 300)?;
+    ground.turned_away(&gateway, "address_full", 400.0)?;
+    Ok(outcome)
+}
