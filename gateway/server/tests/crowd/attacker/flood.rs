@@ -28,7 +28,10 @@ pub(super) async fn pour(plan: &Plan, place: usize, counts: &Counts, opening: &[
             ticks.tick().await;
             is_open = match flood {
                 Flood::Bytes(bytes) => writer.write_all(bytes).await.is_ok(),
-                Flood::Resets(block) => writer.write_all(&reset_stream(stream_id, block)).await.is_ok(),
+                Flood::Resets { block, provoked } => {
+                    let bytes = reset_stream(stream_id, block, *provoked);
+                    writer.write_all(&bytes).await.is_ok()
+                }
             };
             stream_id += 2;
             counts.sent();

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long somebody who was shown out waits before he comes again.
-const COMES_AGAIN: Duration = Duration::from_millis(200);
+const COMES_AGAIN: Duration = Duration::from_millis(500);
 
 /// Holds a connection for ever; `drip` is sent every so many milliseconds, 0 is never.
 pub(super) async fn hold(

@@ -10,7 +10,7 @@ mod hold;
 pub(crate) mod keys;
 mod requests;
 
-pub(crate) use frames::{continuations, idle_http2, resets};
+pub(crate) use frames::{continuations, empty_data, idle_http2, resets};
 
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -77,8 +77,8 @@ pub(crate) enum Reads {
 pub(crate) enum Flood {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// HTTP/2 requests of this header block, each reset at once.
-    Resets(Vec<u8>),
+    /// HTTP/2 requests of this header block, each reset at once, by the client or by a server that is provoked to.
+    Resets { block: Vec<u8>, provoked: bool },
 }
 
 /// What came of it, since the process started.
