@@ -238,14 +238,14 @@ fn slow_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
 
 /// A body that never pauses for long and never ends has a least pace.
 fn slow_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
-    let gateway = ground.gateway("body_timeout = \"300ms\"");
+    let gateway = ground.gateway("body_timeout = \"400ms\"");
     let head = format!(
         "POST /swallow HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 1000000\r\n\r\n",
         gateway.bad.secret
     );
-    let means = hold(head, b"a", 150, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, heavy(60), 10, means), 300)?;
-    ground.turned_away(&gateway, "slow_body", 60.0)?;
+    let means = hold(head, b"a", 300, Reads::Some);
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, heavy(20), 10, means), 300)?;
+    ground.turned_away(&gateway, "slow_body", 20.0)?;
     Ok(outcome)
 }
 
@@ -260,16 +260,16 @@ fn idle_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
 fn idle_hoard_past_all_places(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("connections_max = 500");
     let means = hold(String::new(), b"", 0, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 700, 10, means), 300)?;
-    ground.turned_away(&gateway, "made_room", 200.0)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 560, 10, means), 300)?;
+    ground.turned_away(&gateway, "made_room", 120.0)?;
     Ok(outcome)
 }
 
 /// The same over HTTP/2, where a connection that has no stream is idle.
 fn idle_http2_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("connections_max = 500");
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 700, 10, attacker::idle_http2()), 300)?;
-    ground.turned_away(&gateway, "made_room", 200.0)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 560, 10, attacker::idle_http2()), 300)?;
+    ground.turned_away(&gateway, "made_room", 120.0)?;
     Ok(outcome)
 }
 
