@@ -127,10 +127,33 @@ pub fn requirement() -> Requirement {
     }
 }
 
-/// A verifier over a population, with room for all of it.
+/// A verifier over a population, with room for all of it. It knows none of it yet.
 #[must_use]
 pub fn verifier(population: Arc<Population>) -> Verifier {
-    Verifier::new(VerifierParts {
+    Verifier::new(parts(population, 4_000_000))
+}
+
+/// A verifier that holds all of a population: as a cache with room for just so many, so that it has to choose who stays, or as a
+/// table of every key.
+#[must_use]
+pub fn warm_verifier(population: &Arc<Population>, is_table: bool) -> Verifier {
+    let keys_max = u64::try_from(population.hashes.len()).unwrap_or(u64::MAX);
+    let parts = parts(Arc::clone(population), keys_max);
+    let as_of = Version { epoch: 1, revision: 1 };
+    let verifier = match is_table {
+        true => Verifier::of_every_key(parts),
+        false => Verifier::new(parts),
+    };
+    for (hash, record) in &population.records {
+        verifier.admit_record(*hash, record.clone(), as_of);
+    }
+    verifier.table_complete(as_of);
+    verifier.sweep();
+    verifier
+}
+
+fn parts(population: Arc<Population>, keys_max: u64) -> VerifierParts {
+    VerifierParts {
         clock: Clock::system(),
         source: population,
         limiter: Arc::new(LocalLimiter::new(LimiterSettings {
@@ -138,7 +161,7 @@ pub fn verifier(population: Arc<Population>) -> Verifier {
         })),
         default_rules: Arc::new(RuleSet::compile(None, &three_rules())),
         cache: CacheSettings {
-            keys_max: 4_000_000,
+            keys_max,
             unknown_keys_max: 100_000,
             unknown_ttl: Duration::from_secs(10),
             fills_max: 64,
@@ -149,7 +172,69 @@ pub fn verifier(population: Arc<Population>) -> Verifier {
             per_minute: 60,
             addresses_max: 100_000,
         },
-    })
+    }
+}
+
+/// How often each of a population is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// All alike: the hardest case for a cache.
+    Uniform,
+    /// The n-th most frequent 1/n times as often as the first.
+    Zipf,
+}
+
+impl Spread {
+    /// Both.
+    pub const ALL: [Spread; 2] = [Spread::Zipf, Spread::Uniform];
+
+    /// What the tables call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Spread::Uniform => "uniform",
+            Spread::Zipf => "zipf",
+        }
+    }
+}
+
+/// So many draws from a population of `n`, the same in every run.
+#[must_use]
+pub fn draws(n: usize, spread: Spread, count: usize) -> Vec<usize> {
+    let spread = match spread {
+        Spread::Uniform => limiters::draws::Spread::Uniform,
+        Spread::Zipf => limiters::draws::Spread::Zipf,
+    };
+    let subjects = limiters::draws::Subjects::new(u32::try_from(n).unwrap_or(u32::MAX), spread);
+    let mut dice = limiters::draws::Dice::new(0x9e37_79b9_7f4a_7c15);
+    std::iter::repeat_with(|| usize::try_from(subjects.draw(&mut dice)).unwrap_or(0))
+        .take(count)
+        .collect()
+}
+
+/// Draws made beforehand and read in order, over and over: drawing then costs nothing that a request would not.
+pub struct Drawn<T> {
+    draws: Vec<T>,
+    next: usize,
+}
+
+impl<T> Drawn<T> {
+    /// There must be one at least.
+    #[must_use]
+    pub fn new(draws: Vec<T>) -> Drawn<T> {
+        Drawn { draws, next: 0 }
+    }
+
+    /// The next.
+    #[inline]
+    pub fn draw(&mut self) -> &T {
+        self.next = if self.next + 1 < self.draws.len() {
+            self.next + 1
+        } else {
+            0
+        };
+        &self.draws[self.next]
+    }
 }
 
 /// Numbers below `n`, spread evenly and without order; cheap beside what is measured.

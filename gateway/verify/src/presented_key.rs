@@ -6,9 +6,10 @@
 //! `{prefix}_{37 random base62 characters}{6 base62 characters of CRC-32 over everything before them}`. The checksum is no
 //! security boundary, the 220 random bits are: it keeps typing errors and random junk away from the store.
 
+mod hashing;
+
 use crate::KeyHash;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use std::sync::LazyLock;
+pub(crate) use hashing::hash;
 
 /// Longest prefix, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 32;
@@ -23,9 +24,6 @@ const KEY_BYTES_MIN: usize = 1 + 1 + TAIL_BYTES;
 const KEY_BYTES_MAX: usize = PREFIX_BYTES_MAX + 1 + TAIL_BYTES;
 
 pub(crate) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// Separates our hashes from every other use of BLAKE3, so that none can be passed off as the other.
-const HASH_CONTEXT: &str = "portcullis 2026 api key hash";
 
 /// A credential of the right shape and with the right checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +85,6 @@ pub(crate) fn checksum(covered: &[u8]) -> [u8; CHECKSUM_BYTES] {
         rest /= 62;
     }
     digits
-}
-
-/// The hash of a whole key.
-pub(crate) fn hash(text: &[u8]) -> KeyHash {
-    // `blake3::derive_key` would hash the context again for every key; half of the cost of a hash.
-    static CONTEXT_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(HASH_CONTEXT));
-    KeyHash(
-        *blake3::Hasher::new_from_context_key(&CONTEXT_KEY)
-            .update(text)
-            .finalize()
-            .as_bytes(),
-    )
 }
 
 #[cfg(test)]

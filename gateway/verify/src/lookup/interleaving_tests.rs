@@ -116,7 +116,7 @@ impl History {
 fn hash_of(hash: u8) -> KeyHash {
     // Two of the three share a stripe.
     let mut bytes = [hash; 32];
-    bytes[0] = hash / 2;
+    bytes[..2].fill(hash / 2);
     KeyHash(bytes)
 }
 

@@ -4,7 +4,7 @@
 //! [`super::held_keys`], and the parent keeps the two in step.
 //!
 //! A cache leaves the choice to moka, whose own look-up takes a microsecond among a million keys. So moka is told of a record when it
-//! comes, of every [`SAMPLE`]th hit, which keeps its order of who is used how often, and is asked nothing. What it lets go of is
+//! comes, and once a second of every [`SAMPLE`]th hit, which keeps its order of who is used how often, and is asked nothing. What it lets go of is
 //! collected here; the parent fetches it, after each record that is let in and in its housekeeping, and forgets it too. moka may be
 //! told late or in another order than records came in: then one that is held may go too early, and one that is not takes a
 //! place for a while.
@@ -20,6 +20,9 @@ const CERTAINLY_US: i64 = 24 * 3_600 * 1_000_000;
 /// Of so many hits of a stripe, moka is told of one. A prime, so that no regular pattern of requests hides a key from it.
 pub(super) const SAMPLE: u64 = 61;
 
+/// Most of these that are remembered from one housekeeping to the next, which is a second: half a million hits.
+const ASKED_MAX: usize = 8_192;
+
 /// The room for keys.
 pub(super) struct Room {
     count: AtomicUsize,
@@ -33,6 +36,8 @@ enum Order {
         cache: moka::sync::Cache<u64, Arc<StoredKey>, BuildHasherDefault<Identity>>,
         keys_max: u64,
         departed: Arc<Mutex<Vec<Arc<StoredKey>>>>,
+        /// The names of keys that were asked for, until the next housekeeping.
+        asked: Mutex<Vec<u64>>,
     },
     /// Nobody because another comes.
     Nobody {
@@ -85,6 +90,7 @@ impl Room {
                 cache,
                 keys_max,
                 departed,
+                asked: Mutex::new(Vec::with_capacity(ASKED_MAX)),
             },
         }
     }
@@ -134,12 +140,18 @@ impl Room {
         }
     }
 
-    /// A key was asked for. As long as there is room for as many again, that changes nothing.
+    /// A key was asked for. As long as there is room for as many again, that changes nothing. Allocates nothing: moka hears of it
+    /// in the next housekeeping.
     pub(super) fn used(&self, hash: &KeyHash) {
-        if let Order::Moka { cache, keys_max, .. } = &self.order
+        if let Order::Moka {
+            cache, keys_max, asked, ..
+        } = &self.order
             && cache.entry_count() >= keys_max / 2
         {
-            cache.get(&name_of(hash));
+            let mut asked = asked.lock();
+            if asked.len() < ASKED_MAX {
+                asked.push(name_of(hash));
+            }
         }
     }
 
@@ -165,9 +177,13 @@ impl Room {
         }
     }
 
-    /// Does moka's put-off housekeeping.
+    /// Does the housekeeping: tells moka who was asked for, and has it do what it put off.
     pub(super) fn sweep(&self) {
-        if let Order::Moka { cache, .. } = &self.order {
+        if let Order::Moka { cache, asked, .. } = &self.order {
+            let names = std::mem::replace(&mut *asked.lock(), Vec::with_capacity(ASKED_MAX));
+            for name in names {
+                cache.get(&name);
+            }
             cache.run_pending_tasks();
         }
     }

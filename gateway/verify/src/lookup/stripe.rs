@@ -10,8 +10,9 @@ use crate::KeyHash;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet};
 
-/// More than the fills that usually run at once, so that they seldom meet.
-const STRIPES: usize = 256;
+/// More than the fills that usually run at once, so that they seldom meet, and so many that none has to move many keys at once when
+/// it grows.
+const STRIPES: usize = 1_024;
 
 /// The parts of all hashes.
 pub(super) struct Stripes(Box<[Place]>);
@@ -42,7 +43,10 @@ impl Stripes {
     /// The stripe of a hash.
     #[inline]
     pub(super) fn of(&self, hash: &KeyHash) -> MutexGuard<'_, Stripe> {
-        self.0[usize::from(hash.0[0]) % STRIPES].0.lock()
+        let [first, second, ..] = hash.0;
+        self.0[usize::from(u16::from_le_bytes([first, second])) % STRIPES]
+            .0
+            .lock()
     }
 
     /// All of them, one after the other.

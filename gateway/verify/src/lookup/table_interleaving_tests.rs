@@ -114,7 +114,7 @@ impl History {
 fn hash_of(key: u8) -> KeyHash {
     // Two of them share a stripe.
     let mut bytes = [key; 32];
-    bytes[0] = key / 2;
+    bytes[..2].fill(key / 2);
     KeyHash(bytes)
 }
 
