@@ -284,6 +284,7 @@ impl<'a> Course<'a> {
                 statuses: load.statuses,
             };
             if server.first_use() {
+                progress(&format!("each key once: {}", server.name));
                 rotation::warm(&each.on(server))?;
             }
         }
