@@ -392,9 +392,9 @@ fn handshake_storm(ground: &Ground<'_>) -> Result<Outcome, String> {
 
 /// One address has its share and no more.
 fn one_address_with_all_connections(ground: &Ground<'_>) -> Result<Outcome, String> {
-    let gateway = ground.gateway("");
+    let gateway = ground.gateway("connections_per_address_max = 500");
     let means = hold(String::new(), b"", 0, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 4_500, 1, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 700, 1, means), 300)?;
     ground.turned_away(&gateway, "address_full", 400.0)?;
     Ok(outcome)
 }
