@@ -6,7 +6,7 @@
 use super::chance::Chance;
 use super::exact_log::ExactLog;
 use super::{Referee, sessions};
-use crate::decimated_log::DecimatedLog;
+use crate::decimated_log::{DecimatedLog, TIME_US_MAX};
 use crate::layout::Layout;
 
 const DAY_US: u64 = 86_400_000_000;
@@ -240,6 +240,11 @@ impl Session<'_> {
         self.request(self.now_us);
     }
 
+    /// Whether the next stretch could lead past the times that a log can note.
+    fn is_late(&self) -> bool {
+        self.now_us > TIME_US_MAX / 2
+    }
+
     /// One stretch of an arrival pattern, of about `many` requests.
     fn stretch(&mut self, many: u64) {
         let window_us = self.window_us;
@@ -283,6 +288,9 @@ impl Session<'_> {
             6 => {
                 // Whoever retries exactly when told to.
                 for _ in 0..many {
+                    if self.is_late() {
+                        break;
+                    }
                     let wait_us = self.log.head.wait_us(&self.layout, self.now_us).unwrap_or(0);
                     self.now_us += wait_us;
                     let is_admitted = self.request(self.now_us);
@@ -296,6 +304,9 @@ impl Session<'_> {
             7 => {
                 // Whoever retries a microsecond before that, and a little after.
                 for _ in 0..many / 2 {
+                    if self.is_late() {
+                        break;
+                    }
                     let wait_us = self.log.head.wait_us(&self.layout, self.now_us).unwrap_or(0);
                     self.request(self.now_us + wait_us.saturating_sub(1));
                     self.now_us += wait_us + self.chance.scaled(0, window_us);
@@ -305,6 +316,9 @@ impl Session<'_> {
             8 => {
                 // Clocks that were read long before, among others that were not.
                 for _ in 0..many {
+                    if self.is_late() {
+                        break;
+                    }
                     self.now_us += self.chance.scaled(0, window_us / 8);
                     let late_us = self.chance.scaled(0, 2 * window_us);
                     self.request(self.now_us.saturating_sub(late_us));
@@ -392,7 +406,7 @@ fn play(referee: &mut Referee, exact: &mut ExactLog, lay_out: fn(u64, u64) -> La
         .referee
         .tell(format_args!("{limit} per {window_us} µs at {now_us}"));
     let wanted = 3_000 + 6 * limit;
-    while session.referee.checks() < wanted {
+    while session.referee.checks() < wanted && !session.is_late() {
         let many = session.chance.scaled(1, 40 + session.limit);
         session.stretch(many);
         if is_to_be_edited && session.chance.one_in(4) {
