@@ -85,6 +85,9 @@ impl FlowParts {
     pub(crate) fn check_form(&self, session: &mut Session, exchange: &Exchange) -> Result<Option<BodyLength>, Refusal> {
         let limits = &self.limits;
         framing::check_nominations(session.req_header_mut())?;
+        if framing::asks_to_close(session.req_header()) {
+            session.set_keepalive(None);
+        }
         let request = session.req_header();
         framing::check_method(&request.method)?;
         let body = framing::body_length(request, || session.as_http1().map(|head| head.get_headers_raw_bytes()))?;

@@ -42,6 +42,8 @@ pub(crate) fn kind_of(kind: &ErrorType) -> &'static str {
         ErrorType::WriteTimedout => "write_timeout",
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => "reset",
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error | ErrorType::InvalidH2 => "protocol",
+        // What pingora calls a chunk that is none.
+        ErrorType::Custom("InvalidChunk") => "protocol",
         _ => "unreachable",
     }
 }

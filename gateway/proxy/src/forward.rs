@@ -209,6 +209,9 @@ pub(crate) fn response(upstream: &mut ResponseHeader, exchange: &Exchange, versi
 /// Makes a `1xx` response that precedes the real one fit for the client.
 pub(crate) fn informational(upstream: &mut ResponseHeader) {
     remove_hop_by_hop(upstream);
+    // None has a body, and none may say how long it would be (RFC 9110 §8.6).
+    upstream.remove_header(&CONTENT_LENGTH);
+    upstream.remove_header(&TRANSFER_ENCODING);
     upstream.remove_header(&REQUEST_ID);
 }
 

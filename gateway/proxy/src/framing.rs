@@ -70,6 +70,14 @@ pub(crate) fn check_nominations(request: &mut RequestHeader) -> Result<(), Refus
     Ok(())
 }
 
+/// Whether an option of `Connection`, in whichever of its lines, asks for the end of the connection (RFC 9112 §9.3). pingora reads
+/// the first line only, and takes `keep-alive` beside it for the stronger word.
+pub(crate) fn asks_to_close(request: &RequestHeader) -> bool {
+    let fields = request.headers.get_all(CONNECTION).iter();
+    let mut options = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
 /// Refuses targets that are neither a path nor an `http` or `https` URL, and those that are not UTF-8.
 pub(crate) fn check_target(request: &RequestHeader) -> Result<(), Refusal> {
     let target = request.raw_path();

@@ -3,9 +3,16 @@
 //! What is told is decided by the parent; here is only how it is spelled, without a structured-field library and without
 //! allocating. Called once a request by whoever writes heads as bytes.
 
-use super::{DRAFT_FAMILY, LEGACY_FAMILY, policy, remaining, retry_after_s, tightest, wait_s, window_s};
-use crate::wire::number;
+use super::{DRAFT_FAMILY, LEGACY_FAMILY, retry_after_s, tightest, wait_s, window_s};
+use crate::wire::{ByteSet, number};
 use portcullis_verify::{Charge, RuleSet, RuleState};
+
+/// Room for the lines of most charges.
+const USUAL_BYTES: usize = 512;
+/// What a structured-field string cannot hold (RFC 9651 §3.3.3).
+const ODD: ByteSet = ByteSet::CONTROLS_AND_NOT_ASCII;
+/// What it cannot hold as it is.
+const ODD_IN_STRING: ByteSet = ByteSet::CONTROLS_AND_NOT_ASCII.with(b"\"\\");
 
 /// Which headers were written: what others said of the same must not stand beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +44,20 @@ impl Told {
 pub fn write(rules: &RuleSet, charge: &Charge, with_legacy: bool, out: &mut Vec<u8>) -> Told {
     let start = out.len();
     let retry_after_s = retry_after_s(charge);
-    list(out, b"ratelimit-policy: ", rules, charge, policy);
-    list(out, b"ratelimit: ", rules, charge, |_, state| {
-        remaining(state, retry_after_s)
+    out.reserve(USUAL_BYTES);
+    list(out, b"ratelimit-policy: ", rules, charge, |out, window_s, state| {
+        out.extend_from_slice(b";q=");
+        number(out, state.limit);
+        out.extend_from_slice(b";w=");
+        number(out, window_s);
+    });
+    list(out, b"ratelimit: ", rules, charge, |out, _, state| {
+        out.extend_from_slice(b";r=");
+        number(out, state.remaining);
+        if let Some(seconds) = wait_s(state, retry_after_s) {
+            out.extend_from_slice(b";t=");
+            number(out, seconds);
+        }
     });
     let known = || {
         charge
@@ -73,10 +91,10 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: u64) {
 #[inline]
 fn list(
     out: &mut Vec<u8>,
-    name: &[u8],
+    line_start: &[u8],
     rules: &RuleSet,
     charge: &Charge,
-    parameters: impl Fn(u64, &RuleState) -> super::Parameters,
+    parameters: impl Fn(&mut Vec<u8>, u64, &RuleState),
 ) {
     let mut is_first = true;
     for state in &charge.states {
@@ -86,42 +104,33 @@ fn list(
         let Some(window_s) = window_s(rule.window) else {
             continue;
         };
-        if !is_string(&rule.name) {
+        let name_bytes = rule.name.as_bytes();
+        let is_plain = !ODD_IN_STRING.meets(name_bytes);
+        if !is_plain && ODD.meets(name_bytes) {
             continue;
         }
-        out.extend_from_slice(if is_first { name } else { b", " });
+        out.extend_from_slice(if is_first { line_start } else { b", " });
         is_first = false;
-        quoted(out, rule.name.as_bytes());
-        for (key, value) in parameters(window_s, state).into_iter().flatten() {
-            out.push(b';');
-            out.extend_from_slice(key.as_bytes());
-            out.push(b'=');
-            number(out, value);
+        out.push(b'"');
+        if is_plain {
+            out.extend_from_slice(name_bytes);
+        } else {
+            escaped(out, name_bytes);
         }
+        out.push(b'"');
+        parameters(out, window_s, state);
     }
     if !is_first {
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// Whether a structured-field string can hold it (RFC 9651 §3.3.3).
-#[inline]
-fn is_string(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-#[inline]
-fn quoted(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    if text.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
-        for byte in text {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(*byte);
+#[cold]
+fn escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
-    } else {
-        out.extend_from_slice(text);
+        out.push(*byte);
     }
-    out.push(b'"');
 }

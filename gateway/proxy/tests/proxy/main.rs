@@ -6,6 +6,7 @@ mod client;
 mod gateway;
 mod upstream;
 
+mod alike;
 mod answers;
 mod connections;
 mod credentials;
