@@ -74,21 +74,6 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         },
     },
     Accepted {
-        what: "what a client is told that stops sending its body when the upstream has answered already",
-        reason: "pingora passes the upstream's answer on, the own loop reads it once the body is whole and says before that that the \
-                 request did not arrive in time; the connection is closed either way, and the upstream has seen no whole request",
-        neutralize: |scene, pingora, own| {
-            let is_early = scene.replies.iter().any(|reply| reply.when == When::HeadRead);
-            let is_late = |answer: &Message| answer.line.contains(" 408 ");
-            if let (true, Some(index)) = (is_early, own.answers.iter().position(is_late)) {
-                for seen in [pingora, own] {
-                    seen.answers.truncate(index);
-                    seen.counted.clear();
-                }
-            }
-        },
-    },
-    Accepted {
         what: "whether a client is still answered that has closed its half of the connection",
         reason: "pingora takes the end of what the client sends for its leaving when it sees it before the answer; either is allowed, \
                  and which of them happens depends on how fast the upstream is",
