@@ -97,10 +97,10 @@ async fn whoever_has_just_come_is_given_time_to_ask() {
     let requests: Vec<_> = busy.iter().map(|(seat, _)| seat.begins().unwrap()).collect();
     let (_, new) = connect(&hall, "192.0.2.2").await;
     assert_eq!(hall.clear(), 0, "it has just come, and nobody else waits");
-    drop(requests);
     let _elsewhere = (hall.enter(None), hall.enter(None));
     assert_eq!(hall.clear(), 1, "now it had its time");
     assert!(new.await.unwrap_err().is_cancelled());
+    drop(requests);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! client or an upstream could make use of.
 
 use super::observation::{Message, Observation};
-use super::scene::{Ending, Scene, Then, When};
+use super::scene::{Ending, Scene, Then};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
