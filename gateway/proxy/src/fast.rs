@@ -18,7 +18,7 @@ mod response_head;
 
 pub(crate) use buffers::{give_input, input};
 pub(crate) use credential::are_fields as can_find_keys_in;
-pub(crate) use kept::{SWEEP_INTERVAL, sweep as sweep_kept};
+pub(crate) use kept::SWEEP_INTERVAL;
 pub(crate) use patience::{Patience, timer_now};
 
 use crate::client_stream::ClientStream;
@@ -36,6 +36,12 @@ use std::time::Duration;
 /// How long the body of a plain request may take to follow its head. Many clients send the two one after the other; whoever takes
 /// longer may be answered before its body is whole, which is pingora's to do.
 const BODY_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// Housekeeping of a worker thread, every [`SWEEP_INTERVAL`].
+pub(crate) fn sweep() {
+    kept::sweep();
+    buffers::sweep();
+}
 
 /// Who is at the other end of a client's connection.
 #[derive(Debug, Clone)]

@@ -78,7 +78,7 @@ async fn work(server: Arc<ConnectionServer>, mut arriving: UnboundedReceiver<Arr
                 Some(arrival) => serve(&server, arrival, &open),
                 None => return,
             },
-            _ = sweeps.tick() => fast::sweep_kept(),
+            _ = sweeps.tick() => fast::sweep(),
             _ = draining.wait_for(|draining| *draining), if !drains => {
                 drains = true;
                 idle::wake_all();

@@ -13,14 +13,53 @@ const KEPT_MAX: usize = 256;
 const KEPT_BYTES_MAX: usize = 4 * BUFFER_BYTES;
 
 thread_local! {
-    static INPUTS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-    static OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static INPUTS: RefCell<Kept<BytesMut>> = const { RefCell::new(Kept::new()) };
+    static OUTPUTS: RefCell<Kept<Vec<u8>>> = const { RefCell::new(Kept::new()) };
+}
+
+/// Buffers that wait to be used again.
+struct Kept<B> {
+    buffers: Vec<B>,
+    /// How many of them nobody has wanted since the last sweep.
+    unwanted: usize,
+}
+
+impl<B> Kept<B> {
+    const fn new() -> Kept<B> {
+        Kept {
+            buffers: Vec::new(),
+            unwanted: 0,
+        }
+    }
+
+    fn take(&mut self) -> Option<B> {
+        let buffer = self.buffers.pop();
+        self.unwanted = self.unwanted.min(self.buffers.len());
+        buffer
+    }
+
+    fn give(&mut self, buffer: B) {
+        if self.buffers.len() < KEPT_MAX {
+            self.buffers.push(buffer);
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.buffers.truncate(self.buffers.len() - self.unwanted.div_ceil(2));
+        self.unwanted = self.buffers.len();
+    }
+}
+
+/// Gives half of the memory back that was not wanted since the last call. To be called a few times a second by each thread.
+pub(crate) fn sweep() {
+    INPUTS.with_borrow_mut(Kept::sweep);
+    OUTPUTS.with_borrow_mut(Kept::sweep);
 }
 
 /// A buffer for what a client sends.
 pub(crate) fn input() -> BytesMut {
     INPUTS
-        .with_borrow_mut(Vec::pop)
+        .with_borrow_mut(Kept::take)
         .unwrap_or_else(|| BytesMut::with_capacity(BUFFER_BYTES))
 }
 
@@ -32,11 +71,7 @@ pub(crate) fn give_input(mut buffer: BytesMut) {
         return;
     }
     if buffer.capacity() <= KEPT_BYTES_MAX {
-        INPUTS.with_borrow_mut(|kept| {
-            if kept.len() < KEPT_MAX {
-                kept.push(buffer);
-            }
-        });
+        INPUTS.with_borrow_mut(|kept| kept.give(buffer));
     }
 }
 
@@ -47,7 +82,7 @@ pub(crate) struct Buffer(Vec<u8>);
 impl Buffer {
     /// An empty buffer.
     pub(crate) fn new() -> Buffer {
-        let kept = OUTPUTS.with_borrow_mut(Vec::pop);
+        let kept = OUTPUTS.with_borrow_mut(Kept::take);
         Buffer(kept.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)))
     }
 }
@@ -72,12 +107,7 @@ impl Drop for Buffer {
         buffer.clear();
         if buffer.capacity() <= KEPT_BYTES_MAX {
             // A thread that ends has no place for it any more.
-            let _ = OUTPUTS.try_with(|kept| {
-                let mut kept = kept.borrow_mut();
-                if kept.len() < KEPT_MAX {
-                    kept.push(buffer);
-                }
-            });
+            let _ = OUTPUTS.try_with(|kept| kept.borrow_mut().give(buffer));
         }
     }
 }
@@ -100,6 +130,20 @@ mod tests {
         output.extend_from_slice(b"secret");
         drop(output);
         assert!(Buffer::new().is_empty());
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_given_back() {
+        let kept = || OUTPUTS.with_borrow(|kept| kept.buffers.len());
+        drop((0..100).map(|_| Buffer::new()).collect::<Vec<_>>());
+        sweep();
+        // Ten are in use at a time from now on.
+        for _ in 0..10 {
+            drop((0..10).map(|_| Buffer::new()).collect::<Vec<_>>());
+            assert!(kept() >= 10);
+            sweep();
+        }
+        assert!(kept() < 15, "{}", kept());
     }
 
     #[test]

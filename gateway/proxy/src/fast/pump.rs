@@ -25,6 +25,9 @@ use tokio_util::io::poll_read_buf;
 /// How old an exchange is when it enters the watch list, whose rounds are farther apart.
 const WATCHED_FROM: Duration = Duration::from_millis(200);
 
+/// How much one exchange may send before others have their turn: whoever reads along fast could keep its thread for long.
+const TURN_BYTES: usize = 64 * 1024;
+
 /// Why a wait ended without what was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interrupt {
@@ -51,6 +54,8 @@ pub(super) struct Pump<'a> {
     pub(super) exchange: Exchange<'a>,
     /// When it enters the watch list; unset before the first wait, and `None` once it is on it.
     watch_at: WatchAt,
+    /// Bytes sent in this turn.
+    sent: usize,
     cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -68,6 +73,7 @@ impl<'a> Pump<'a> {
             patience,
             exchange,
             watch_at: WatchAt::Unset,
+            sent: 0,
             cut: None,
         }
     }
@@ -120,8 +126,13 @@ impl<'a> Pump<'a> {
         .await
     }
 
-    /// Writes all of `bytes` to the client.
+    /// Writes all of `bytes` to the client. After many, others have their turn first.
     pub(super) async fn answer(&mut self, mut bytes: &[u8]) -> Result<(), Interrupt> {
+        if self.sent >= TURN_BYTES {
+            self.sent = 0;
+            tokio::task::yield_now().await;
+        }
+        self.sent += bytes.len();
         let silence_max = self.exchange.parts.limits.write_timeout;
         let mut deadline = None;
         poll_fn(|cx| {
