@@ -25,7 +25,7 @@ const STAGES: usize = 6;
 
 /// A difference counts that shows each of so many times: on a busy machine, a gateway may now and then lose patience with an
 /// upstream or a client that is merely slow.
-const REPEATS: usize = 3;
+const REPEATS: usize = 10;
 
 /// Generated scenes in one round.
 const ROUND_SCENES: usize = 240;
