@@ -74,6 +74,8 @@ async fn large(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(head.as_bytes()).await?;
     let chunk = vec![b'a'; 64 * 1024];
     for _ in 0..LARGE_BYTES / chunk.len() {
+        // Others, the customer among them, have their turn in between.
+        tokio::task::yield_now().await;
         stream.write_all(&chunk).await?;
     }
     Ok(())
