@@ -4,7 +4,7 @@
 //! never dropped to make room. Knows nothing of requests; charging locks its shards, and the limiter sweeps it once a second.
 //!
 //! Locks are taken in the order of their indices. Shards of subjects that are many come first and apps, which are few and hot,
-//! last, so that the lock that most requests want is held shortest.
+//! last, so that nobody waits for another lock while holding the one that most requests want.
 
 use crate::quota::Quota;
 use crate::shard::{Dropped, Located, Shard};
