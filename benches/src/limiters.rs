@@ -39,11 +39,16 @@ pub fn run(arguments: &[String]) -> Result<()> {
             let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("../target"), PathBuf::from);
             compare(&Effort::quick(), &target.join("limits-quick"))
         }
+        Some("--bars") => {
+            let sizes: Result<Vec<u32>, _> = arguments[1..].iter().map(|size| size.parse()).collect();
+            let sizes = sizes.context("after --bars come numbers of keys, or nothing")?;
+            cost::bars(&Effort::full(), &sizes)
+        }
         Some(footprint::ARGUMENT) => {
             let bytes = footprint::fill(&arguments[1..])?;
             writeln!(std::io::stdout(), "{bytes}").context("cannot say what was measured")
         }
-        Some(other) => bail!("{other} is not known; there is only --quick"),
+        Some(other) => bail!("{other} is not known; there are --quick and --bars"),
     }
 }
 

@@ -78,38 +78,50 @@ pub(crate) trait Contender: Send + Sync {
     /// Whether the request is admitted at `now`, and charged if so. Limiters with a clock of their own do not look at `now`.
     fn check(&self, request: &Request, now: Moment) -> bool;
 
-    /// Reads what whoever calls a limiter has just had in hand, such as the key's record.
+    /// Reads what whoever calls a limiter has just had in hand, such as the key's name.
     fn touch(&self, _request: &Request) {}
 
     /// Sets the clock of a limiter that cannot be handed the time with a request.
     fn tell(&self, _now: Moment) {}
 
-    /// Serves the requests in order.
-    ///
-    /// They come in batches: reading the batch's records and the time, where it is given from outside, is not part of the
-    /// measured time; serving is.
+    /// Serves the requests in order, as [`in_batches`] does.
     fn serve(&self, requests: &[Request], clock: &Clock) -> Served {
-        let mut served = Served::default();
-        for batch in requests.chunks(BATCH) {
-            for request in batch {
-                self.touch(request);
-            }
-            let now = clock.now();
+        let begin = |(): &mut (), batch: &[Request], now| {
+            batch.iter().for_each(|request| self.touch(request));
             self.tell(now);
-            let start = instant();
-            for request in batch {
-                served.admitted += u64::from(self.check(black_box(request), now));
-            }
-            served.seconds += start.elapsed().as_secs_f64();
-            served.requests += batch.len();
-        }
-        served
+        };
+        in_batches(requests, clock, &mut (), begin, |(), _, request, now| {
+            self.check(request, now)
+        })
     }
 }
 
-/// Requests between two readings of the clock: few enough that their records stay in the processor's first caches, many enough
-/// that the reading costs each of them about a nanosecond.
-const BATCH: usize = 64;
+/// Serves the requests in order, in batches. To `begin` a batch, with the time of its requests, is no part of the measured time; to
+/// `check` each is: with what is in `hand`, its place in the batch, itself, and the time.
+pub(crate) fn in_batches<H>(
+    requests: &[Request],
+    clock: &Clock,
+    hand: &mut H,
+    begin: impl Fn(&mut H, &[Request], Moment),
+    check: impl Fn(&H, usize, &Request, Moment) -> bool,
+) -> Served {
+    let mut served = Served::default();
+    for batch in requests.chunks(BATCH) {
+        let now = clock.now();
+        begin(hand, batch, now);
+        let start = instant();
+        for (place, request) in batch.iter().enumerate() {
+            served.admitted += u64::from(check(hand, place, black_box(request), now));
+        }
+        served.seconds += start.elapsed().as_secs_f64();
+        served.requests += batch.len();
+    }
+    served
+}
+
+/// Requests between two readings of the clock: few enough that what is in hand for each stays in the processor's first caches, many
+/// enough that the reading costs each of them about a nanosecond.
+pub(crate) const BATCH: usize = 64;
 
 /// What [`Contender::serve`] did.
 #[derive(Debug, Clone, Copy, Default)]

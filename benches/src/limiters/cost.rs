@@ -6,6 +6,7 @@
 use super::contender::{Contender, Request, Rules, Served, Settings, instant};
 use super::counters::{ExactLog, FixedWindow, WeightedWindow};
 use super::draws::{self, Dice, Spread};
+use super::figures::spanned;
 use super::governed::{Governed, Share};
 use super::keyed::Keyed;
 use super::memory_floor::{Access, MemoryFloor};
@@ -14,6 +15,7 @@ use super::{Effort, progress};
 use anyhow::{Result, ensure};
 use governor::clock::DefaultClock;
 use portcullis_verify::Clock;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,6 +52,30 @@ pub(crate) fn measure(effort: &Effort) -> Result<Vec<Cost>> {
         }
     }
     Ok(costs)
+}
+
+/// The settings that the bars are for, with these numbers of keys or else all, as they come, on standard output.
+pub(crate) fn bars(effort: &Effort, sizes: &[u32]) -> Result<()> {
+    let mut out = std::io::stdout();
+    for &keys in if sizes.is_empty() { &effort.sizes } else { sizes } {
+        for rules in [Rules::Key, Rules::Three] {
+            let settings = Settings::wide(rules, keys, APPS);
+            let portcullis = Portcullis::new(&settings);
+            let contenders: Vec<Box<dyn Contender>> = vec![
+                Box::new(portcullis.with(AtHand::RecordAndTime)),
+                Box::new(portcullis.with(AtHand::Time)),
+                Box::new(Governed::<u64, DefaultClock>::new(&settings, &Arc::default())),
+                Box::new(Governed::told(&settings, Share::Whole)),
+            ];
+            fill(&contenders, &settings);
+            let requests = draws::draw(&settings, Spread::Uniform, effort.draws());
+            for cost in take_turns(effort, &contenders, &settings, Spread::Uniform, &requests, 1)? {
+                let figures = spanned(&cost.nanoseconds);
+                writeln!(out, "{keys} {rules:?} {}: {figures} ns", cost.contender)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Measures what refusing costs at the middle size, drawn evenly, one thread: every key and every address has spent its limit.
@@ -127,11 +153,15 @@ fn filled(settings: &Settings) -> Vec<Box<dyn Contender>> {
         settings.keys, settings.rules
     ));
     let contenders = contenders(settings);
+    fill(&contenders, settings);
+    contenders
+}
+
+fn fill(contenders: &[Box<dyn Contender>], settings: &Settings) {
     let everyone = draws::everyone(settings);
-    for contender in &contenders {
+    for contender in contenders {
         contender.serve(&everyone, &Clock::system());
     }
-    contenders
 }
 
 /// Every contender, empty, in the order of the tables.

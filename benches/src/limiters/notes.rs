@@ -5,8 +5,8 @@
 pub(super) const CONTENDERS: &str = "\
 - **portcullis**: `LocalLimiter::charge`; three rules are charged all or none, and every answer says what is left of each. *Time \
 given*: the time was read once for the request, before the limits, as the gateway does. *Reads the clock*: `Clock::now` \
-within the measured time (both clocks). *Record cold*: the key's record is first read by the charge; everywhere else it was read just \
-before, as a look-up does.
+within the measured time (both clocks). *Record cold*: the key's record, one of as many as there are keys, is first read by the charge; everywhere else the record is at hand and \
+says whose the request is, as the others are handed a name: no table of records goes through the processor's caches beside the counters.
 - **governor**: `RateLimiter` with its default keyed store and its own clock; burst = limit per window, as `Quota::per_minute` sets it. \
 Keys are named by `u64` or by 32-byte hash. *Time given*: a clock that is one load from memory. *Half burst, half rate*: the \
 setting in which it is strict.
@@ -34,7 +34,7 @@ it.\n\n";
 
 pub(super) const COST: &str = "\
 Every subject had a counter before timing, and no request was refused. Keys and addresses are drawn independently, apps (1 000) follow the key. Requests come in \
-batches of 64: the loop reads their records, then the time, and only then is timed; so misses on counters count, misses on records do not, and with two threads each \
+batches of 64: what is at hand for them, and then the time, is made ready before anything is timed; so misses on counters count, misses on records do not, but where it says so, and with two threads each \
 pauses for a moment after every 64. A gateway does much else between two charges, which leaves less of the tables in its caches than here.\n\n";
 
 pub(super) const REFUSALS: &str = "\n\

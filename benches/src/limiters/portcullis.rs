@@ -2,12 +2,16 @@
 //!
 //! Decides nothing of its own; says which rules hold and whether the record and the time are at hand already. All three ways of
 //! calling share one limiter and its counters.
+//!
+//! A record at hand is one of a few, which is told whose it is before the measured time: other limiters are given a name that lies
+//! in the request, and no table of names goes through the processor's caches beside their counters.
 
-use super::contender::{Contender, Request, Rules, Settings};
+use super::contender::{BATCH, Contender, Request, Rules, Served, Settings, in_batches};
 use crate::{DEPLOYMENT, record};
 use portcullis_limits::{LimiterSettings, LocalLimiter};
 use portcullis_verify::{
-    ChargeOutcome, ChargeRequest, Clock, Limiter, Mode, Moment, Rule, RuleSet, StoredKey, Unit, Version,
+    AppId, AppRecord, ChargeOutcome, ChargeRequest, Clock, KeyId, Limiter, Mode, Moment, Rule, RuleSet, StoredKey,
+    Unit, Version,
 };
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,6 +33,8 @@ pub(crate) enum AtHand {
 pub(crate) struct Portcullis {
     limiter: Arc<LocalLimiter>,
     keys: Arc<Vec<StoredKey>>,
+    apps: Arc<Vec<Arc<AppRecord>>>,
+    rules: Arc<RuleSet>,
     clock: Clock,
     at_hand: AtHand,
 }
@@ -51,10 +57,13 @@ impl Portcullis {
             .map(|&(mode, limit)| rule(mode, limit, settings.window_us))
             .collect();
         let rules = Arc::new(RuleSet::compile(None, &rules));
-        let keys = (0..settings.keys).map(|key| stored(key, settings.apps, &rules));
+        let apps: Vec<Arc<AppRecord>> = (0..settings.apps).map(app).collect();
+        let keys = (0..settings.keys).map(|key| stored(key, &apps[index(key % settings.apps)], &rules));
         Portcullis {
             limiter: empty(),
             keys: Arc::new(keys.collect()),
+            apps: Arc::new(apps),
+            rules,
             clock: Clock::system(),
             at_hand: AtHand::RecordAndTime,
         }
@@ -76,9 +85,26 @@ impl Portcullis {
         }
     }
 
-    fn key(&self, request: &Request) -> Option<&StoredKey> {
-        self.keys.get(usize::try_from(request.key).unwrap_or(usize::MAX))
+    fn charge(&self, key: &StoredKey, request: &Request, now: Moment) -> bool {
+        let now = match self.at_hand {
+            AtHand::Record => self.clock.now(),
+            AtHand::RecordAndTime | AtHand::Time => now,
+        };
+        let request = ChargeRequest {
+            path: "/v1/users",
+            address: Some(IpAddr::V4(Ipv4Addr::from(request.address))),
+            now,
+        };
+        black_box(self.limiter.charge(key, &request)).outcome == ChargeOutcome::Admitted
     }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn key_id(key: u32) -> KeyId {
+    KeyId(i64::from(key) + 1)
 }
 
 fn empty() -> Arc<LocalLimiter> {
@@ -87,12 +113,20 @@ fn empty() -> Arc<LocalLimiter> {
     }))
 }
 
-fn stored(key: u32, apps: u32, rules: &Arc<RuleSet>) -> StoredKey {
-    let mut record = record(i64::from(key) + 1, &[]);
-    record.app.id = portcullis_verify::AppId(i64::from(key % apps) + 1);
+fn app(app: u32) -> Arc<AppRecord> {
+    Arc::new(AppRecord {
+        id: AppId(i64::from(app) + 1),
+        ..record(1, &[]).app
+    })
+}
+
+fn stored(key: u32, app: &Arc<AppRecord>, rules: &Arc<RuleSet>) -> StoredKey {
+    let mut record = record(key_id(key).0, &[]);
     record.deployment_id = DEPLOYMENT;
     record.scheme = None;
-    StoredKey::compile(record, Version { epoch: 1, revision: 1 }, rules)
+    let mut stored = StoredKey::compile(record, Version { epoch: 1, revision: 1 }, rules);
+    stored.app = Arc::clone(app);
+    stored
 }
 
 /// A rule over a window of whole hours or else whole seconds.
@@ -124,24 +158,29 @@ impl Contender for Portcullis {
     }
 
     fn check(&self, request: &Request, now: Moment) -> bool {
-        let now = match self.at_hand {
-            AtHand::Record => self.clock.now(),
-            AtHand::RecordAndTime | AtHand::Time => now,
-        };
-        let Some(key) = self.key(request) else { return false };
-        let request = ChargeRequest {
-            path: "/v1/users",
-            address: Some(IpAddr::V4(Ipv4Addr::from(request.address))),
-            now,
-        };
-        black_box(self.limiter.charge(key, &request)).outcome == ChargeOutcome::Admitted
+        self.charge(&self.keys[index(request.key)], request, now)
     }
 
-    fn touch(&self, request: &Request) {
-        if self.at_hand != AtHand::Time
-            && let Some(key) = self.key(request)
-        {
-            black_box((key.lineage_id, key.deployment_id, key.app.id, Arc::as_ptr(&key.rules)));
+    fn serve(&self, requests: &[Request], clock: &Clock) -> Served {
+        let mut hand = Vec::new();
+        if self.at_hand != AtHand::Time {
+            hand.resize_with(BATCH, || stored(0, &self.apps[0], &self.rules));
         }
+        let begin = |hand: &mut Vec<StoredKey>, batch: &[Request], _| {
+            for (record, request) in hand.iter_mut().zip(batch) {
+                record.lineage_id = key_id(request.key);
+                record.app = Arc::clone(&self.apps[index(request.app)]);
+            }
+        };
+        in_batches(
+            requests,
+            clock,
+            &mut hand,
+            begin,
+            |hand, place, request, now| match hand.get(place) {
+                Some(key) => self.charge(key, request, now),
+                None => self.check(request, now),
+            },
+        )
     }
 }

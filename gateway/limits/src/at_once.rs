@@ -82,7 +82,13 @@ fn charge_aims<const N: usize>(table: &CounterTable, mut aims: [Aim<'_>; N], now
     if (1..N).any(|at| aims[at].shard == aims[at - 1].shard) {
         return None;
     }
-    let mut shards: [MutexGuard<'_, Shard>; N] = std::array::from_fn(|at| table.lock(aims[at].shard));
+    // Taking a lock waits for whatever was read before it, so that lines are asked for and not read until all locks are held: the
+    // wait for one is then the wait for all.
+    let mut shards: [MutexGuard<'_, Shard>; N] = std::array::from_fn(|at| {
+        let shard = table.lock(aims[at].shard);
+        shard.fetch(aims[at].tag);
+        shard
+    });
     let mut prospects = [(0, Prospect::default()); N];
     for at in 0..N {
         let Quota::Rolling(layout) = &aims[at].planned.quota else {

@@ -7,6 +7,7 @@ use crate::decimated_log::{DecimatedLog, LogHead, Stamps, Standing};
 use crate::layout::Layout;
 use crate::stamp_store::StampStore;
 use crate::subject::{Hashed, Subject, are_kin};
+use prefetch_index::prefetch_index;
 use std::hint::select_unpredictable;
 
 /// Heads on a line: both are compared without a branch, since which of the two it is cannot be predicted.
@@ -106,10 +107,12 @@ impl LogTable {
         }
     }
 
-    /// Reads a little of where [`LogTable::find`] will look, so that the memory fetches it. What is read means nothing.
+    /// Asks the memory for the lines in which [`LogTable::find`] will most likely look, and does not wait for them.
     #[inline]
-    pub(crate) fn fetch(&self, tag: u64) -> u64 {
-        self.lines.get(self.home(tag)).map_or(0, |line| line.0[0].tag)
+    pub(crate) fn fetch(&self, tag: u64) {
+        let home = self.home(tag);
+        prefetch_index(&self.lines, home);
+        prefetch_index(&self.lines, home + 1);
     }
 
     /// Adds a log for a subject that has none. Indices found before mean nothing after this.

@@ -106,10 +106,10 @@ impl Located {
 }
 
 impl Shard {
-    /// Reads a little of where the subject's counter may be, so that the memory fetches it. What is read means nothing.
+    /// Asks the memory for where the subject's counter may be, and does not wait for it.
     #[inline]
-    pub(crate) fn fetch(&self, tag: u64) -> u64 {
-        self.logs.fetch(tag)
+    pub(crate) fn fetch(&self, tag: u64) {
+        self.logs.fetch(tag);
     }
 
     /// What one more admission makes of the log under a tag, and where that is; `None` when there is no such log in the shape of
