@@ -14,8 +14,8 @@
 //!   next such change.
 //! - A new history of the store, or a doubt, raises the floor: what was read before it is not given any more.
 //!
-//! What is held is what the stripes hold. Who must go when there is no room is [`room`]'s to say; it is told of what is let in after
-//! the lock was given back, so that nobody waits for it, and nothing is ever answered from there.
+//! What is held is what the stripes hold. Whether a key must go is [`room`]'s to say, and which one its stripe's: after the lock of
+//! what was let in was given back, so that nobody waits for it.
 //!
 //! A lookup may be made to hold every key ([`Lookup::of_every_key`]). Then a hash that is not held is unknown without asking, once
 //! the table is whole and for as long as no change names it: a change makes it *pending* in the critical section that drops the
@@ -51,7 +51,7 @@ pub use completeness::TableState;
 use fence::WideFences;
 use moka::policy::EvictionPolicy;
 use parking_lot::{MutexGuard, RwLock};
-use room::{Room, SAMPLE};
+use room::Room;
 use shared_apps::SharedApps;
 use shared_grants::SharedGrants;
 use shared_rules::SharedRules;
@@ -229,13 +229,12 @@ impl Lookup {
     #[must_use]
     pub(crate) fn find(&self, hash: &KeyHash, now: Moment) -> Option<Found> {
         let mut stripe = self.stripes.of(hash);
-        let Some(key) = stripe.held.get(hash) else {
+        let Some(key) = stripe.held.get_to_use(hash).map(Arc::clone) else {
             let found = self.recall_absence(stripe, hash, now);
             let is_found = u64::from(found.is_some());
             self.counters.absences.fetch_add(is_found, Ordering::Relaxed);
             return found;
         };
-        let key = Arc::clone(key);
         if !self.is_trusted(&key) {
             drop(stripe);
             if !self.trusts(&key) {
@@ -244,11 +243,7 @@ impl Lookup {
             stripe = self.stripes.of(hash);
         }
         stripe.hits += 1;
-        let is_sample = stripe.hits.is_multiple_of(SAMPLE);
         drop(stripe);
-        if is_sample {
-            self.room.used(hash);
-        }
         Some(Found::Known(key))
     }
 
@@ -356,7 +351,6 @@ impl Lookup {
         for mut stripe in self.stripes.each() {
             self.room.leave(stripe.held.clear());
         }
-        self.room.forget_all();
         self.unknown.invalidate_all();
     }
 
@@ -385,8 +379,6 @@ impl Lookup {
 
     /// Does the caches' put-off housekeeping.
     pub fn sweep(&self) {
-        self.room.sweep();
-        self.dismiss();
         if self.room.is_crowded() {
             let now = self.clock.now();
             for mut stripe in self.stripes.each() {

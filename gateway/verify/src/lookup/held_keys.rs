@@ -3,12 +3,19 @@
 //! A plain value: decides where a record lies and when to grow, and knows no lock, no fence and no limit. [`super::stripe`] owns one
 //! each.
 //!
-//! Records lie in buckets of one cache line: five pointers, 32 bits of each hash, and how many records passed the bucket by because
-//! it was full. So a look-up reads one line here, seldom two, and the record, which holds its whole hash to compare. The bits are
+//! Records lie in buckets of one cache line: five pointers, 32 bits of each hash, how often each was asked for lately, up to three
+//! times, and how many records passed the bucket by because it was full. So a look-up reads one line here, seldom two, and the record, which holds its whole hash to compare. The bits are
 //! read as a fraction of the table, so that a table of any length can grow by a quarter without reading a record.
+//!
+//! Who goes when one must: a hand goes round the slots and takes one use off each record that it passes; the first that has none left
+//! goes. So what is asked for often stays, what was just let in and never asked for again goes soon, and neither a hit nor a
+//! record pays for it with more than two bits of a line that the hit reads anyway.
 
 use crate::{KeyHash, StoredKey};
+use beside::{Beside, USES_MAX};
 use std::sync::Arc;
+
+mod beside;
 
 /// Records in one bucket: with them it is a cache line.
 const BUCKET_SLOTS: usize = 5;
@@ -18,6 +25,8 @@ const BUCKET_SLOTS: usize = 5;
 pub(super) struct HeldKeys {
     buckets: Box<[Bucket]>,
     count: usize,
+    /// The slot that the hand passes next.
+    hand: usize,
 }
 
 #[derive(Debug, Default)]
@@ -25,8 +34,7 @@ pub(super) struct HeldKeys {
 struct Bucket {
     keys: [Option<Arc<StoredKey>>; BUCKET_SLOTS],
     tags: [u32; BUCKET_SLOTS],
-    /// Records whose home is this bucket or one before, and which lie in one behind it.
-    passed: u32,
+    beside: Beside,
 }
 
 /// The bits of a hash that say where a record lies: none that choose the stripe.
@@ -44,7 +52,6 @@ fn home_of(tag: u32, count: usize) -> usize {
 
 impl HeldKeys {
     /// How many there are.
-    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -54,6 +61,15 @@ impl HeldKeys {
     pub(super) fn get(&self, hash: &KeyHash) -> Option<&Arc<StoredKey>> {
         let (bucket, slot) = self.find(hash)?;
         self.buckets.get(bucket)?.keys.get(slot)?.as_ref()
+    }
+
+    /// The same for a request, which counts as a use of it.
+    #[inline]
+    pub(super) fn get_to_use(&mut self, hash: &KeyHash) -> Option<&Arc<StoredKey>> {
+        let (bucket, slot) = self.find(hash)?;
+        let bucket = self.buckets.get_mut(bucket)?;
+        bucket.beside.use_once(slot);
+        bucket.keys.get(slot)?.as_ref()
     }
 
     /// Lets a record in under its hash. Answers what was there before.
@@ -73,6 +89,26 @@ impl HeldKeys {
     pub(super) fn remove(&mut self, hash: &KeyHash) -> Option<Arc<StoredKey>> {
         let (bucket, slot) = self.find(hash)?;
         self.take(bucket, slot)
+    }
+
+    /// Takes out a record that was not asked for lately. `None`: there is none, and each has lost one of its uses.
+    pub(super) fn take_idle(&mut self) -> Option<Arc<StoredKey>> {
+        let slots = self.buckets.len() * BUCKET_SLOTS;
+        for _ in 0..slots {
+            let at = if self.hand < slots { self.hand } else { 0 };
+            self.hand = at + 1;
+            let (bucket, slot) = (at / BUCKET_SLOTS, at % BUCKET_SLOTS);
+            if self.buckets[bucket].keys[slot].is_some() && !self.buckets[bucket].beside.forget_use(slot) {
+                return self.take(bucket, slot);
+            }
+        }
+        None
+    }
+
+    /// The same, or the one that was asked for least. `None`: there is no record at all.
+    pub(super) fn take_any(&mut self) -> Option<Arc<StoredKey>> {
+        // After as many rounds as uses are told apart, each has lost all that it had.
+        (0..=USES_MAX).find_map(|_| self.take_idle())
     }
 
     /// Takes out every record that is not to be kept. Answers how many those were.
@@ -106,7 +142,7 @@ impl HeldKeys {
                     return Some((index, slot));
                 }
             }
-            if bucket.passed == 0 {
+            if bucket.beside.passed() == 0 {
                 return None;
             }
             index = following(index, self.buckets.len());
@@ -116,10 +152,11 @@ impl HeldKeys {
 
     fn take(&mut self, bucket: usize, slot: usize) -> Option<Arc<StoredKey>> {
         let key = self.buckets[bucket].keys[slot].take()?;
+        self.buckets[bucket].beside.forget_uses(slot);
         let count = self.buckets.len();
         let mut index = home_of(self.buckets[bucket].tags[slot], count);
         while index != bucket {
-            self.buckets[index].passed -= 1;
+            self.buckets[index].beside.is_passed_by_one_less();
             index = following(index, count);
         }
         self.count -= 1;
@@ -154,104 +191,10 @@ fn place(buckets: &mut [Bucket], tag: u32, key: Arc<StoredKey>) {
             bucket.tags[slot] = tag;
             return;
         }
-        bucket.passed += 1;
+        bucket.beside.is_passed_by_one_more();
         index = following(index, buckets.len());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lookup::scripted_source::record;
-    use crate::{KeyId, RuleSet, Version};
-    use proptest::prelude::*;
-    use std::collections::HashMap;
-
-    fn key(hash: KeyHash, id: i64) -> Arc<StoredKey> {
-        let rules = Arc::new(RuleSet::compile(None, &[]));
-        let mut key = StoredKey::compile(record(KeyId(id)), Version { epoch: 1, revision: 1 }, &rules);
-        key.hash = hash;
-        Arc::new(key)
-    }
-
-    /// Hashes of which many share a home and some a tag.
-    fn hash(n: u16) -> KeyHash {
-        let mut bytes = [0; 32];
-        bytes[..2].copy_from_slice(&n.to_le_bytes());
-        bytes[12..16].copy_from_slice(&(u32::from(n % 50) << 26).to_le_bytes());
-        KeyHash(bytes)
-    }
-
-    #[test]
-    fn a_bucket_is_a_cache_line() {
-        assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
-    }
-
-    #[test]
-    fn random_hashes_lie_near_their_homes() {
-        let mut held = HeldKeys::default();
-        let mut state = 1_u64;
-        for id in 0..20_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let mut bytes = [0; 32];
-            bytes[8..16].copy_from_slice(&state.to_le_bytes());
-            held.insert(key(KeyHash(bytes), id));
-        }
-        let slots = held.buckets.len() * BUCKET_SLOTS;
-        assert!(held.count * 100 / slots >= 60, "{} of {slots}", held.count);
-        let passed: u32 = held.buckets.iter().map(|bucket| bucket.passed).sum();
-        assert!(passed < 10_000, "{passed} buckets are read in vain");
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Insert(u16, i64),
-        Remove(u16),
-        KeepEven,
-        Clear,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            60 => (0..400_u16, any::<i64>()).prop_map(|(n, id)| Step::Insert(n, id)),
-            30 => (0..400_u16).prop_map(Step::Remove),
-            1 => Just(Step::KeepEven),
-            1 => Just(Step::Clear),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn it_holds_what_a_map_would(steps in proptest::collection::vec(step(), 0..600)) {
-            let mut held = HeldKeys::default();
-            let mut model: HashMap<u16, i64> = HashMap::new();
-            for step in steps {
-                match step {
-                    Step::Insert(n, id) => {
-                        let before = held.insert(key(hash(n), id)).map(|key| key.key_id.0);
-                        prop_assert_eq!(before, model.insert(n, id));
-                    }
-                    Step::Remove(n) => {
-                        let before = held.remove(&hash(n)).map(|key| key.key_id.0);
-                        prop_assert_eq!(before, model.remove(&n));
-                    }
-                    Step::KeepEven => {
-                        let before = model.len();
-                        model.retain(|_, id| *id % 2 == 0);
-                        prop_assert_eq!(held.retain(|key| key.key_id.0 % 2 == 0), before - model.len());
-                    }
-                    Step::Clear => {
-                        prop_assert_eq!(held.clear(), model.len());
-                        model.clear();
-                    }
-                }
-                prop_assert_eq!(held.count(), model.len());
-            }
-            for n in 0..400 {
-                prop_assert_eq!(held.get(&hash(n)).map(|key| key.key_id.0), model.get(&n).copied());
-            }
-            held.retain(|_| false);
-            prop_assert!(held.buckets.iter().all(|bucket| bucket.passed == 0));
-        }
-    }
-}
+mod tests;

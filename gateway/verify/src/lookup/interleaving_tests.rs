@@ -220,7 +220,8 @@ impl World {
             Step::Fail(n) => drop(choose(&mut self.readings, n)),
             Step::Run => self.run().await,
             Step::Evict(n) => {
-                self.lookup.room.forget(&hash_of(n % HASHES));
+                let hash = hash_of(n % HASHES);
+                self.lookup.drop_held(&mut self.lookup.stripes.of(&hash), &hash);
             }
             Step::Sweep => self.lookup.sweep(),
             Step::Wait => self.hand.advance_us(4_000_000),

@@ -9,6 +9,9 @@ use crate::{KeyHash, KeyRecord, StoredKey, Version};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Stripes whose keys must all be in use before one of those goes.
+const BUSY_MAX: usize = 32;
+
 /// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -48,14 +51,14 @@ impl Lookup {
             stripe.flights.remove(hash);
         }
         drop(stripe);
-        self.make_room(kept, answer);
+        self.make_room();
         kept != Kept::Outdated
     }
 
     /// Lets an answer in that nobody asked for, if it is not outdated.
     pub(super) fn take_in(&self, hash: &KeyHash, answer: &Landed) -> Kept {
         let kept = self.keep(&mut self.stripes.of(hash), hash, answer);
-        self.make_room(kept, answer);
+        self.make_room();
         kept
     }
 
@@ -116,27 +119,37 @@ impl Lookup {
     pub(super) fn drop_held(&self, stripe: &mut Stripe, hash: &KeyHash) {
         if stripe.held.remove(hash).is_some() {
             self.room.leave(1);
-            self.room.forget(hash);
         }
     }
 
-    /// Tells the room of what was let in. The stripe must have been given back: others may have to go.
-    fn make_room(&self, kept: Kept, answer: &Landed) {
-        if let (Kept::Held, Found::Known(key)) = (kept, &answer.found) {
-            self.room.welcome(key);
-        }
-        self.dismiss();
+    /// Lets go of as many keys as are too many. The stripe must have been given back: keys of any may have to go.
+    fn make_room(&self) {
+        while self.room.is_short() && self.dismiss_one() {}
     }
 
-    /// Lets go of the records that there is no room for any more.
-    pub(super) fn dismiss(&self) {
-        for gone in self.room.departed() {
-            let mut stripe = self.stripes.of(&gone.hash);
-            // The same record, and not one that came after it.
-            if stripe.held.get(&gone.hash).is_some_and(|held| Arc::ptr_eq(held, &gone)) {
-                stripe.held.remove(&gone.hash);
+    /// Lets go of one key, if one is held: one that was not asked for lately, if such a one is near.
+    fn dismiss_one(&self) -> bool {
+        let stripes = self.stripes.count();
+        let mut busy = 0;
+        for _ in 0..stripes + BUSY_MAX {
+            let mut stripe = self.stripes.nth(self.room.next_stripe(stripes));
+            let held = stripe.held.count();
+            if held == 0 || !self.room.is_share(held, stripes) {
+                continue;
+            }
+            let gone = if busy < BUSY_MAX {
+                stripe.held.take_idle()
+            } else {
+                stripe.held.take_any()
+            };
+            busy += 1;
+            if gone.is_some() {
                 self.room.leave(1);
+                // The memory is given back after the lock.
+                drop(stripe);
+                return true;
             }
         }
+        false
     }
 }

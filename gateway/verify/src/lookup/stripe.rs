@@ -49,6 +49,16 @@ impl Stripes {
             .lock()
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one with this number.
+    pub(super) fn nth(&self, number: usize) -> MutexGuard<'_, Stripe> {
+        self.0[number].0.lock()
+    }
+
     /// All of them, one after the other.
     pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Stripe>> {
         self.0.iter().map(|place| place.0.lock())
