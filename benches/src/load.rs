@@ -86,12 +86,18 @@ async fn compare(arguments: &Arguments) -> Result<()> {
     }
     drop(upstream);
     std::fs::create_dir_all(&arguments.folder)?;
+    if !scale.is_empty() {
+        let page = page::of_scale(&date, &arguments.builds, &scale)?;
+        write(&arguments.folder.join(format!("{date}-scale.md")), &page)?;
+    }
+    if course.tables.is_empty() {
+        return Ok(());
+    }
     let page = Page {
         date: &date,
         arguments,
         cores,
         tables: &course.tables,
-        scale: &scale,
         plots: &draw(&course.tables, arguments, &date)?,
     };
     write(&arguments.folder.join(format!("{date}-load.md")), &page.write()?)

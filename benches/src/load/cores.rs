@@ -23,7 +23,7 @@ impl Cores {
         let allowed = sched_getaffinity(None)?;
         let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
         let cores = Cores::among(&allowed).context("there is no processor")?;
-        go_to(cores.generator)?;
+        go_to(&[cores.generator])?;
         Ok(cores)
     }
 
@@ -48,17 +48,26 @@ impl Cores {
 
     /// Does something on another core, so that what is started there stays there, and comes back.
     pub(crate) fn on<T>(&self, core: usize, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        go_to(core)?;
+        self.among_these(&[core], act)
+    }
+
+    /// The same on all of them.
+    pub(crate) fn on_all<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.among_these(&self.all(), act)
+    }
+
+    fn among_these<T>(&self, cores: &[usize], act: impl FnOnce() -> Result<T>) -> Result<T> {
+        go_to(cores)?;
         let done = act();
-        go_to(self.generator)?;
+        go_to(&[self.generator])?;
         done
     }
 }
 
-fn go_to(core: usize) -> Result<()> {
+fn go_to(cores: &[usize]) -> Result<()> {
     let mut own = CpuSet::new();
-    own.set(core);
-    sched_setaffinity(None, &own).with_context(|| format!("core {core} cannot be had"))
+    cores.iter().for_each(|&core| own.set(core));
+    sched_setaffinity(None, &own).with_context(|| format!("cores {cores:?} cannot be had"))
 }
 
 #[cfg(test)]

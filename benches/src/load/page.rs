@@ -5,6 +5,7 @@
 use super::arguments::Arguments;
 use super::cores::Cores;
 use super::milestones;
+use super::portcullis::Build;
 use super::scale::Scale;
 use super::sections::{Section, Table};
 use super::{servers, table};
@@ -20,7 +21,6 @@ pub(crate) struct Page<'a> {
     pub(crate) arguments: &'a Arguments,
     pub(crate) cores: Cores,
     pub(crate) tables: &'a [Table],
-    pub(crate) scale: &'a [(String, Scale)],
     /// Files of plots, with what they show.
     pub(crate) plots: &'a [(String, &'static str)],
 }
@@ -28,11 +28,11 @@ pub(crate) struct Page<'a> {
 impl Page<'_> {
     /// The page in Markdown.
     pub(crate) fn write(&self) -> Result<String> {
-        let mut page = format!("# Gateways under load, {}\n\n{}\n\n", self.date, machine());
-        for version in servers::versions(&self.arguments.builds) {
-            writeln!(page, "- {version}")?;
-        }
-        page.push('\n');
+        let mut page = head(
+            "Gateways under load",
+            self.date,
+            &servers::versions(&self.arguments.builds),
+        )?;
         self.method(&mut page)?;
         page.push_str(&milestones::section(self.tables, &self.arguments.builds)?);
         for (file, shown) in self.plots {
@@ -52,9 +52,6 @@ impl Page<'_> {
                 writeln!(page, "## {}\n\n{}\n", table.section.title(), table.section.meaning())?;
             }
             writeln!(page, "**{}**\n\n{}", table.caption, table::table(&table.measured)?)?;
-        }
-        for (build, scale) in self.scale {
-            write_scale(&mut page, build, scale)?;
         }
         Ok(page)
     }
@@ -107,6 +104,7 @@ impl Section {
             Section::Bodies => "Bodies",
             Section::Connections => "Connections",
             Section::Keys => "Population",
+            Section::Workers => "Workers",
             Section::Scale => "Scale",
         }
     }
@@ -119,9 +117,15 @@ impl Section {
                 "Keys that open nothing. Most servers refuse faster than the generator asks: look at the requests per core-second. An address \
                  that guesses keys of a good checksum too often is answered 429 by Portcullis."
             }
-            Section::Bodies => "Answers of other lengths; MB/s is what the generator read, heads included.",
+            Section::Bodies => {
+                "Answers of other lengths, and requests with bodies; MB/s is what the generator read, heads included."
+            }
             Section::Connections => {
                 "One connection shows the time of a single request, 1 024 show what idle neighbours cost."
+            }
+            Section::Workers => {
+                "Two workers use both cores, on which generator and upstream run too, so that requests per second say nothing of them. Requests per \
+                 core-second do: two workers that each serve nine tenths of what one alone does are worth 1.8, where they have cores to themselves."
             }
             Section::Keys => "One gateway that holds a million keys and their counters, of which so many are sent.",
             Section::Scale => "",
@@ -129,8 +133,27 @@ impl Section {
     }
 }
 
+/// The page of what grows with keys and connections.
+pub(crate) fn of_scale(date: &str, builds: &[Build], measured: &[(String, Scale)]) -> Result<String> {
+    let versions: Vec<String> = builds.iter().map(servers::version_of).collect();
+    let mut page = head("Memory and start-up", date, &versions)?;
+    for (build, scale) in measured {
+        write_scale(&mut page, build, scale)?;
+    }
+    Ok(page)
+}
+
+fn head(title: &str, date: &str, versions: &[String]) -> Result<String> {
+    let mut page = format!("# {title}, {date}\n\n{}\n\n", machine());
+    for version in versions {
+        writeln!(page, "- {version}")?;
+    }
+    page.push('\n');
+    Ok(page)
+}
+
 fn write_scale(page: &mut String, build: &str, scale: &Scale) -> Result<()> {
-    writeln!(page, "## Scale: {build}\n")?;
+    writeln!(page, "## {build}\n")?;
     page.push_str("Growth of the resident set of a preloaded gateway by each key: held, and after each key was used once under three limits.\n\n");
     page.push_str(
         "| keys | bytes per key, held | bytes per key, used once | resident set, MB |\n|---:|---:|---:|---:|\n",
@@ -156,8 +179,7 @@ fn write_scale(page: &mut String, build: &str, scale: &Scale) -> Result<()> {
     let [low, middle, high] = span(&scale.first_answer);
     writeln!(
         page,
-        "\nFrom the start of the process to its first answer of a key, with nothing cached: {middle:.0} ms ({low:.0}–{high:.0}), {} times. Two workers against one are \
-         not measured: they need cores that neither generator nor upstream is on.\n",
+        "\nFrom the start of the process to its first answer of a key, with nothing cached: {middle:.0} ms ({low:.0}–{high:.0}), {} times.\n",
         scale.first_answer.len()
     )?;
     Ok(())

@@ -38,6 +38,8 @@ pub(crate) enum Mode {
     Pingora,
     /// The same as [`Mode::Proxy`], and no limit holds. Authentication has no switch.
     WithoutLimits,
+    /// The same as [`Mode::Proxy`] with two workers, on all cores.
+    TwoWorkers,
     /// The same as [`Mode::Proxy`] over TLS.
     Tls,
     /// `gateway` beside a `control`, holding every key from the start.
@@ -53,6 +55,7 @@ impl Mode {
             Mode::Proxy => "",
             Mode::Pingora => " pingora-proxy",
             Mode::WithoutLimits => " no limits",
+            Mode::TwoWorkers => " two workers",
             Mode::Tls => " TLS",
             Mode::Preloaded => " preloaded",
             Mode::Decisions => " authz check",
@@ -66,6 +69,7 @@ impl Mode {
             }
             Mode::Pingora => "the same with `gateway.fast_path = false`",
             Mode::WithoutLimits => "the same with no rule",
+            Mode::TwoWorkers => "the same with `gateway.workers = 2`, on all cores",
             Mode::Tls => "the same, TLS to the caller",
             Mode::Preloaded => "the same, `gateway` beside a `control`, every key held from the start",
             Mode::Decisions => "`POST /v1/authz/check`: answers itself, no upstream",
@@ -78,6 +82,7 @@ impl Mode {
             Mode::Proxy | Mode::Decisions => Vec::new(),
             Mode::Pingora => vec![(FAST_PATH, "false".to_owned())],
             Mode::WithoutLimits => vec![("PORTCULLIS__LIMITS__DEFAULT_RULES", "[]".to_owned())],
+            Mode::TwoWorkers => vec![("PORTCULLIS__GATEWAY__WORKERS", "2".to_owned())],
             Mode::Tls => {
                 let file = |name| std::fs::canonicalize(peers::certificate(name));
                 let (cert, key) = (file("server.pem")?, file("server.key")?);
@@ -151,9 +156,11 @@ impl Build {
             running.push(control);
         }
         let role = if mode == Mode::Preloaded { "gateway" } else { "serve" };
-        let process = setup
-            .cores
-            .on(setup.cores.gateway, || self.launch(role, &folder.join(role), settings))?;
+        let launch = || self.launch(role, &folder.join(role), settings);
+        let process = match mode {
+            Mode::TwoWorkers => setup.cores.on_all(launch)?,
+            _ => setup.cores.on(setup.cores.gateway, launch)?,
+        };
         let mut admin = Caller::new(process.listening("admin").await?, "none");
         until("a gateway is ready", async || {
             Ok((admin.status("/readyz").await? == 200).then_some(()))

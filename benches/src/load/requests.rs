@@ -123,6 +123,18 @@ impl Template {
         }
     }
 
+    /// A POST of so many bytes to `path` with the key as bearer.
+    pub(crate) fn post(path: &str, bytes: usize) -> Template {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/octet-stream\r\n\
+             Content-Length: {bytes}\r\nAuthorization: Bearer "
+        );
+        Template {
+            before: head.into_bytes(),
+            after: [b"\r\n\r\n".as_slice(), &vec![b'x'; bytes]].concat(),
+        }
+    }
+
     /// A question to the decision API, as the published clients ask it.
     pub(crate) fn decision() -> Template {
         let before = "{\"principal\":{\"type\":\"api_key\",\"value\":\"";

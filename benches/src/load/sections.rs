@@ -34,13 +34,15 @@ pub(crate) enum Section {
     OneKey,
     /// Keys that open nothing.
     Junk,
-    /// Answers of 0 B, 64 KiB and 10 MiB.
+    /// Answers of 0 B, 64 KiB and 10 MiB, and uploads.
     Bodies,
     /// 1 and 1 024 connections.
     Connections,
     /// 1 k to 1 M keys.
     Keys,
-    /// Memory, idle connections, start-up.
+    /// One worker and two.
+    Workers,
+    /// Memory, idle connections, start-up; a page of its own.
     Scale,
 }
 
@@ -109,6 +111,7 @@ impl<'a> Course<'a> {
             Section::Bodies => self.bodies().await,
             Section::Connections => self.connections().await,
             Section::Keys => self.keys().await,
+            Section::Workers => self.workers().await,
             Section::Scale => Ok(()),
         }
     }
@@ -211,7 +214,24 @@ impl<'a> Course<'a> {
             };
             self.table(Section::Bodies, caption, &load, &KEYED).await?;
         }
+        for (caption, bytes) in [
+            ("uploads of 1 KiB, 64 connections", 1_024),
+            ("uploads of 64 KiB, 64 connections", 65_536),
+        ] {
+            let load = Load {
+                template: Template::post(PATH, bytes),
+                ..Load::usual(&self.servers.setup)
+            };
+            self.table(Section::Bodies, caption, &load, &KEYED).await?;
+        }
         Ok(())
+    }
+
+    async fn workers(&mut self) -> Result<()> {
+        let load = Load::usual(&self.servers.setup);
+        let both = [Which::Own(Mode::Proxy), Which::Own(Mode::TwoWorkers)];
+        self.table(Section::Workers, "1 KiB answers, 64 connections", &load, &both)
+            .await
     }
 
     async fn connections(&mut self) -> Result<()> {

@@ -197,6 +197,11 @@ fn start_relay(setup: &Setup) -> Result<Server> {
     ))
 }
 
+/// A build, by version.
+pub(crate) fn version_of(build: &Build) -> String {
+    format!("{}: {}", build.label, build.version())
+}
+
 /// What is measured, by version.
 pub(crate) fn versions(builds: &[Build]) -> Vec<String> {
     let mut versions = vec![nginx::version(), haproxy::version()];
@@ -204,9 +209,7 @@ pub(crate) fn versions(builds: &[Build]) -> Vec<String> {
     if envoy.exists() {
         versions.push(envoy::version());
     }
-    for build in builds {
-        versions.push(format!("{}: {}", build.label, build.version()));
-    }
+    versions.extend(builds.iter().map(version_of));
     versions.retain(|version| !version.is_empty());
     versions
 }
