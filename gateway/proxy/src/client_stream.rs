@@ -6,6 +6,7 @@
 //! blank line, no header, and no time. [`crate::connection`] drives it; [`crate::flow`] tells it what body follows a head.
 
 use crate::fast;
+use crate::outgoing::Outgoing;
 use crate::transport::Transport;
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -24,14 +25,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 #[cfg(test)]
 mod tests;
 
-/// A response's head and a small body leave in one write.
-const WRITE_BUFFER_BYTES: usize = 4096;
 /// Room made for a head before it is read.
 const HEAD_BUFFER_BYTES: usize = 4096;
 /// How much of what follows a request is held while the request is served.
@@ -42,7 +41,7 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A client's connection as pingora sees it.
 pub(crate) struct ClientStream {
-    transport: BufWriter<Transport>,
+    transport: Outgoing<Transport>,
     /// Received and not handed out yet.
     received: BytesMut,
     /// How many more bytes may be handed out; the two largest values are [`UNBOUNDED`] and [`CHUNKED`].
@@ -95,7 +94,7 @@ impl ClientStream {
             .tls_names()
             .map(|(cipher, version)| Arc::new(SslDigest::new(cipher, version, None, None, Vec::new())));
         ClientStream {
-            transport: BufWriter::with_capacity(WRITE_BUFFER_BYTES, transport),
+            transport: Outgoing::new(transport),
             received: BytesMut::new(),
             allowance: AtomicU64::new(0),
             socket: Arc::new(socket),
@@ -282,7 +281,7 @@ impl ClientStream {
         if let Some(bytes) = self.received.get(..length) {
             buf.put_slice(bytes);
         }
-        self.received.advance(length);
+        self.consume(length);
         self.spend(allowance, length);
     }
 

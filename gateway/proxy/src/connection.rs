@@ -34,6 +34,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+#[cfg(test)]
+mod tests;
+
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -99,16 +102,22 @@ impl ConnectionServer {
     /// Serves one connection until it ends.
     pub(crate) async fn serve(&self, socket: TcpStream, peer: SocketAddr, profile: &ListenerProfile, place: Place) {
         let _counted = self.metrics.connection(Surface::Proxy);
-        let establishing = self.establish(socket, peer, profile, &place);
-        let stream = match tokio::time::timeout(self.limits.header_timeout, establishing).await {
+        // Boxed like what follows: each is freed when it has ended, and a connection that waits holds no room for the others.
+        let establishing = Box::pin(self.establish(socket, peer, profile, &place));
+        let mut stream = match tokio::time::timeout(self.limits.header_timeout, establishing).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(reason)) => return self.metrics.turned_away(reason),
             Err(_) => return self.metrics.turned_away("handshake"),
         };
-        if stream.negotiated_http2() || profile.h2c {
-            self.choose_protocol(stream, place.seat()).await;
+        let is_http2 = if stream.negotiated_http2() || profile.h2c {
+            Box::pin(self.is_http2(&mut stream)).await
         } else {
-            self.serve_http1(Box::new(stream), place.seat()).await;
+            Some(false)
+        };
+        match is_http2 {
+            Some(true) => self.serve_http2(stream.into_http2(), place.seat()).await,
+            Some(false) => Box::pin(self.serve_http1(Box::new(stream), place.seat())).await,
+            None => {}
         }
     }
 
@@ -155,14 +164,17 @@ impl ConnectionServer {
         self.trusted_proxies.is_empty() || client_address::is_trusted(peer.ip(), &self.trusted_proxies)
     }
 
-    async fn choose_protocol(&self, mut stream: ClientStream, seat: &Arc<Seat>) {
+    /// Whether the client begins with HTTP/2. `None` if it begins with nothing in time, or not with what TLS agreed on.
+    async fn is_http2(&self, stream: &mut ClientStream) -> Option<bool> {
         let must_be_http2 = stream.negotiated_http2();
         let preface = tokio::time::timeout(self.limits.header_timeout, stream.starts_with(HTTP2_PREFACE)).await;
         match preface {
-            Ok(Ok(true)) => self.serve_http2(stream.into_http2(), seat).await,
-            Ok(Ok(false)) if !must_be_http2 => self.serve_http1(Box::new(stream), seat).await,
-            Ok(_) => {}
-            Err(_) => self.metrics.turned_away("no_request"),
+            Ok(Ok(is_http2)) if is_http2 || !must_be_http2 => Some(is_http2),
+            Ok(_) => None,
+            Err(_) => {
+                self.metrics.turned_away("no_request");
+                None
+            }
         }
     }
 

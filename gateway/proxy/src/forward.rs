@@ -203,7 +203,39 @@ pub(crate) fn response(upstream: &mut ResponseHeader, exchange: &Exchange, versi
             upstream.insert_header(name, value)?;
         }
     }
+    if version == Version::HTTP_2 {
+        let_go_of_buffer(upstream)?;
+    }
     upstream.insert_header(REQUEST_ID, exchange.request_id.header_value())
+}
+
+/// Copies the values, which are parts of the buffer that the upstream's head was read into. An HTTP/2 connection remembers values for as
+/// long as it may refer to them (RFC 7541 §2.3.2), and would hold a whole buffer for each.
+fn let_go_of_buffer(upstream: &mut ResponseHeader) -> Result<()> {
+    let copy = |(name, value): (&HeaderName, &HeaderValue)| {
+        let copied = HeaderValue::from_bytes(value.as_bytes());
+        copied.map(|copied| (name.clone(), copied))
+    };
+    let Ok(fields) = upstream
+        .headers
+        .iter()
+        .map(copy)
+        .collect::<std::result::Result<Vec<_>, _>>()
+    else {
+        // A line that was folded: pingora lets it pass, and it is no value that can be made.
+        return Ok(());
+    };
+    let mut previous = None;
+    for (name, value) in fields {
+        // Those of one name follow each other.
+        if previous.as_ref() == Some(&name) {
+            upstream.append_header(name, value)?;
+        } else {
+            upstream.insert_header(name.clone(), value)?;
+            previous = Some(name);
+        }
+    }
+    Ok(())
 }
 
 /// Makes a `1xx` response that precedes the real one fit for the client.

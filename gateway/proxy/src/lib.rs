@@ -9,6 +9,8 @@ mod proxy_protocol;
 
 mod transport;
 
+mod outgoing;
+
 mod occupancy;
 
 mod handshake;

@@ -118,3 +118,18 @@ async fn a_head_has_a_size() {
         check(&format!("{line}\r\n\r\n"), HeadFault::RequestLine).await;
     }
 }
+
+#[tokio::test]
+async fn an_idle_connection_of_http2_holds_no_buffer() {
+    let (mut client, mut stream) = pair().await;
+    client.write_all(b"PRI *, and what follows").await.unwrap();
+    assert!(stream.starts_with(b"PRI *").await.unwrap());
+    let mut stream = stream.into_http2();
+    let mut read = [0; 23];
+    stream.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"PRI *, and what follows");
+    assert_eq!(stream.received.capacity(), 0);
+    client.write_all(b"more").await.unwrap();
+    assert_eq!(stream.read(&mut read).await.unwrap(), 4);
+    assert_eq!(stream.received.capacity(), 0);
+}

@@ -1,4 +1,6 @@
-use super::{dashed, is_foreign, remove_hop_by_hop};
+use super::{dashed, is_foreign, let_go_of_buffer, remove_hop_by_hop};
+use bytes::Bytes;
+use http::HeaderValue;
 use pingora_http::ResponseHeader;
 
 #[test]
@@ -69,4 +71,27 @@ fn a_response_keeps_its_framing() {
         &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
         &["connection", "upgrade"],
     );
+}
+
+#[test]
+fn a_response_over_http2_holds_no_part_of_the_buffer_that_it_came_in() {
+    let buffer = Bytes::from(b"a=1 b=2 text/plain".to_vec());
+    let expected = [
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("content-type", "text/plain"),
+    ];
+    let mut response = ResponseHeader::build(200, None).unwrap();
+    for ((name, _), part) in expected.iter().zip([0..3, 4..7, 8..18]) {
+        let value = HeaderValue::from_maybe_shared(buffer.slice(part)).unwrap();
+        response.append_header(*name, value).unwrap();
+    }
+    assert!(!buffer.is_unique());
+    let_go_of_buffer(&mut response).unwrap();
+    assert!(buffer.is_unique());
+    let fields = response.headers.iter();
+    let fields: Vec<_> = fields
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
+    assert_eq!(fields, expected);
 }
