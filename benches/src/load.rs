@@ -9,6 +9,7 @@ mod envoy;
 mod generator;
 mod haproxy;
 mod histogram;
+mod http2;
 mod milestones;
 mod nginx;
 mod page;

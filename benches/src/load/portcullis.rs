@@ -42,6 +42,8 @@ pub(crate) enum Mode {
     TwoWorkers,
     /// The same as [`Mode::Proxy`] over TLS.
     Tls,
+    /// The same as [`Mode::Proxy`], and HTTP/2 without TLS beside HTTP/1.1.
+    Http2,
     /// `gateway` beside a `control`, holding every key from the start.
     Preloaded,
     /// The decision API of `serve`.
@@ -57,6 +59,7 @@ impl Mode {
             Mode::WithoutLimits => " no limits",
             Mode::TwoWorkers => " two workers",
             Mode::Tls => " TLS",
+            Mode::Http2 => " HTTP/2",
             Mode::Preloaded => " preloaded",
             Mode::Decisions => " authz check",
         }
@@ -71,6 +74,7 @@ impl Mode {
             Mode::WithoutLimits => "the same with no rule",
             Mode::TwoWorkers => "the same with `gateway.workers = 2`, on all cores",
             Mode::Tls => "the same, TLS to the caller",
+            Mode::Http2 => "the same, HTTP/2 to the caller",
             Mode::Preloaded => "the same, `gateway` beside a `control`, every key held from the start",
             Mode::Decisions => "`POST /v1/authz/check`: answers itself, no upstream",
         }
@@ -89,6 +93,7 @@ impl Mode {
                 let tls = format!("tls = {{ cert = {cert:?}, key = {key:?} }}");
                 vec![(listen, format!("[{{ address = \"127.0.0.1:0\", {tls} }}]"))]
             }
+            Mode::Http2 => vec![(listen, "[{ address = \"127.0.0.1:0\", h2c = true }]".to_owned())],
             Mode::Preloaded => vec![
                 ("PORTCULLIS__GATEWAY__PRELOAD", "true".to_owned()),
                 ("PORTCULLIS__GATEWAY__CONTROL_TOKEN", GATEWAY_TOKEN.to_owned()),

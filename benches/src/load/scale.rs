@@ -2,6 +2,7 @@
 //!
 //! Decides what is held when memory is read; knows nothing of throughput. Each figure is the growth of one process, or its first answer.
 
+use super::http2::{self, Answer};
 use super::portcullis::{Build, Mode};
 use super::requests::{Keys, Order, Requests, Template};
 use super::rotation;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 /// Connections while keys are used.
 const CONNECTIONS: usize = 64;
+/// What is asked for.
+const PATH: &str = "/v1/things";
 /// Descriptors that this process needs beside its connections.
 const DESCRIPTORS_BESIDE: u64 = 200;
 
@@ -56,6 +59,26 @@ pub(crate) struct PerKey {
     pub(crate) resident_bytes: f64,
 }
 
+/// A sort of connection.
+struct Kind {
+    name: &'static str,
+    mode: Mode,
+    is_http2: bool,
+}
+
+impl Kind {
+    const fn new(name: &'static str, mode: Mode, is_http2: bool) -> Kind {
+        Kind { name, mode, is_http2 }
+    }
+}
+
+const KINDS: [Kind; 4] = [
+    Kind::new("plain", Mode::Proxy, false),
+    Kind::new("TLS", Mode::Tls, false),
+    Kind::new("HTTP/2", Mode::Http2, true),
+    Kind::new("HTTP/2 over TLS", Mode::Tls, true),
+];
+
 /// Memory for each idle connection that has been answered once.
 pub(crate) struct PerConnection {
     pub(crate) kind: &'static str,
@@ -82,13 +105,13 @@ pub(crate) async fn measure(setup: &Setup, build: &Build, sizes: &Sizes) -> Resu
     }
     let setup = &setup.with_keys(&setup.keys, "scale");
     let mut per_connection = Vec::new();
-    for (kind, mode) in [("plain", Mode::Proxy), ("TLS", Mode::Tls)] {
-        progress(&format!("scale: idle connections, {kind}"));
-        let server = build.start(setup, mode).await?;
+    for kind in KINDS {
+        progress(&format!("scale: idle connections, {}", kind.name));
+        let server = build.start(setup, kind.mode).await?;
         per_connection.push(PerConnection {
-            kind,
+            kind: kind.name,
             connections: sizes.connections,
-            bytes: measure_connections(setup, &server, sizes.connections)?,
+            bytes: measure_connections(setup, &server, sizes.connections, kind.is_http2)?,
         });
     }
     let mut first_answer = Vec::new();
@@ -125,7 +148,7 @@ async fn measure_keys(setup: &Setup, build: &Build, all: &Keys, count: u32) -> R
 }
 
 fn use_once(server: &Server, keys: &Arc<Keys>, count: u32) -> Result<()> {
-    let requests = Requests::new(Template::get("/v1/things"), keys, &Order::each(count));
+    let requests = Requests::new(Template::get(PATH), keys, &Order::each(count));
     rotation::send_all(&server.endpoint, CONNECTIONS, requests)
 }
 
@@ -134,23 +157,30 @@ fn resident(server: &Server) -> Result<f64> {
     resident_bytes(*server.processes.first().context("a server has a process")?)
 }
 
-fn measure_connections(setup: &Setup, server: &Server, connections: usize) -> Result<f64> {
+fn measure_connections(setup: &Setup, server: &Server, connections: usize, is_http2: bool) -> Result<f64> {
     let needed = u64::try_from(connections)? + DESCRIPTORS_BESIDE;
     ensure!(
         raise_descriptors()? >= needed,
         "{connections} connections need {needed} open files"
     );
-    let mut requests = Requests::new(Template::get("/v1/things"), &setup.keys, &Order::one());
     let mut out = Vec::new();
-    requests.write(&mut out);
+    Requests::new(Template::get(PATH), &setup.keys, &Order::one()).write(&mut out);
+    let over_http2 = server.endpoint.with_http2();
+    let over_http2 = (
+        &over_http2,
+        http2::request(PATH, setup.keys.key(0), over_http2.is_tls())?,
+    );
+    let used_once = || {
+        if is_http2 {
+            ask_once_over_http2(over_http2.0, &over_http2.1)
+        } else {
+            ask_once(&server.endpoint, &out)
+        }
+    };
     // The first few make what all share: buffers, threads, connections to the upstream.
-    let few: Vec<Transport> = (0..CONNECTIONS)
-        .map(|_| ask_once(&server.endpoint, &out))
-        .collect::<Result<_>>()?;
+    let few: Vec<Transport> = (0..CONNECTIONS).map(|_| used_once()).collect::<Result<_>>()?;
     let before = resident(server)?;
-    let idle: Vec<Transport> = (0..connections)
-        .map(|_| ask_once(&server.endpoint, &out))
-        .collect::<Result<_>>()?;
+    let idle: Vec<Transport> = (0..connections).map(|_| used_once()).collect::<Result<_>>()?;
     let grown = resident(server)? - before;
     ensure!(idle.len() == connections && few.len() == CONNECTIONS, "all are open");
     Ok(grown / f64::from(u32::try_from(connections)?))
@@ -159,22 +189,47 @@ fn measure_connections(setup: &Setup, server: &Server, connections: usize) -> Re
 /// A connection on which one request has been answered.
 fn ask_once(endpoint: &Endpoint, request: &[u8]) -> Result<Transport> {
     let mut transport = endpoint.connect()?;
-    let mut written = 0;
-    while written < request.len() {
-        written += transport.write(&request[written..])?.unwrap_or(0);
-    }
+    write_all(&mut transport, request)?;
     let (mut reply, mut buffer) = (reply::Reply::default(), vec![0; 16 * 1024]);
     loop {
-        let Some(read) = transport.read(&mut buffer)? else {
-            // Nothing else is to be done here meanwhile.
-            std::thread::yield_now();
-            continue;
-        };
-        ensure!(read > 0, "{} closed a connection", endpoint.address);
+        let read = read_some(&mut transport, &mut buffer, endpoint)?;
         if let Some(whole) = reply.take(&buffer[..read])? {
             ensure!(whole.status == 200, "{} answered {}", endpoint.address, whole.status);
             return Ok(transport);
         }
+    }
+}
+
+/// The same over HTTP/2; the settings of both ends are known to the other, too.
+fn ask_once_over_http2(endpoint: &Endpoint, request: &[u8]) -> Result<Transport> {
+    let mut transport = endpoint.connect()?;
+    write_all(&mut transport, request)?;
+    let (mut answer, mut buffer) = (Answer::default(), vec![0; 16 * 1024]);
+    while !(answer.is_whole && answer.has_settings) {
+        let read = read_some(&mut transport, &mut buffer, endpoint)?;
+        answer.take(&buffer[..read])?;
+    }
+    write_all(&mut transport, &http2::settings_taken()?)?;
+    Ok(transport)
+}
+
+fn write_all(transport: &mut Transport, bytes: &[u8]) -> Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        written += transport.write(&bytes[written..])?.unwrap_or(0);
+    }
+    Ok(())
+}
+
+/// Waits for more; an end is none.
+fn read_some(transport: &mut Transport, buffer: &mut [u8], endpoint: &Endpoint) -> Result<usize> {
+    loop {
+        if let Some(read) = transport.read(buffer)? {
+            ensure!(read > 0, "{} closed a connection", endpoint.address);
+            return Ok(read);
+        }
+        // Nothing else is to be done here meanwhile.
+        std::thread::yield_now();
     }
 }
 
@@ -192,7 +247,7 @@ fn raise_descriptors() -> Result<u64> {
 }
 
 async fn measure_start(setup: &Setup, build: &Build) -> Result<f64> {
-    let mut requests = Requests::new(Template::get("/v1/things"), &setup.keys, &Order::one());
+    let mut requests = Requests::new(Template::get(PATH), &setup.keys, &Order::one());
     let mut out = Vec::new();
     requests.write(&mut out);
     let prepared = build.prepare(setup, Mode::Proxy).await?;

@@ -43,6 +43,20 @@ impl Endpoint {
         })
     }
 
+    /// Whether it is over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same, agreeing on HTTP/2 in the handshake where there is one.
+    pub(crate) fn with_http2(&self) -> Endpoint {
+        let mut endpoint = self.clone();
+        if let Some(config) = &mut endpoint.tls {
+            Arc::make_mut(config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        endpoint
+    }
+
     /// Connects, and shakes hands where that is due.
     pub(crate) fn connect(&self) -> Result<Transport> {
         let mut stream =
