@@ -1,6 +1,6 @@
 //! Writes what criterion measured last to `benches/results/`, with date and machine, as a table that can be read later.
 //!
-//! Reads `target/criterion/**/new/{benchmark,estimates}.json`; measures nothing itself.
+//! Reads `target/criterion/**/new/{benchmark,estimates}.json` and `target/decisions.md`; measures nothing itself.
 
 use anyhow::{Context, Result};
 use portcullis_benches::machine;
@@ -25,6 +25,12 @@ fn main() -> Result<()> {
     page.push_str("| bench | low | median | high |\n|---|---:|---:|---:|\n");
     for (name, low, median, high) in rows {
         writeln!(page, "| {name} | {low} | {median} | {high} |")?;
+    }
+    if let Ok(decisions) = std::fs::read_to_string(target.join("decisions.md")) {
+        page.push_str(
+            "\nSingle decisions, cached or preloaded, with three limits: nanoseconds, each timed by itself, the timer's own share in it.\n\n",
+        );
+        page.push_str(&decisions);
     }
     let file = here.join("results").join(format!("{date}-micro.md"));
     std::fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
