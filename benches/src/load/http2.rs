@@ -34,15 +34,15 @@ const HOST: &[u8] = b"\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
 
 /// All that a client sends to be answered once.
 pub(crate) fn request(path: &str, key: &[u8], is_tls: bool) -> Result<Vec<u8>> {
-    let mut head = vec![METHOD_GET, if is_tls { SCHEME_HTTPS } else { SCHEME_HTTP }];
+    let scheme = if is_tls { SCHEME_HTTPS } else { SCHEME_HTTP };
+    // Whatever begins with a colon comes first (RFC 9113 §8.3).
+    let mut head = [&[METHOD_GET, scheme, AUTHORITY], HOST].concat();
     let bearer = [b"Bearer ", key].concat();
     for (name, value) in [(PATH, path.as_bytes()), (AUTHORIZATION, &bearer)] {
         let length = u8::try_from(value.len()).ok().filter(|length| *length < 127);
         head.extend([name, length.context("a value needs a longer length than this writes")?]);
         head.extend_from_slice(value);
     }
-    head.push(AUTHORITY);
-    head.extend_from_slice(HOST);
     let mut out = PREFACE.to_vec();
     out.extend(frame(SETTINGS, 0, 0, &[])?);
     out.extend(frame(HEADERS, END_HEADERS | END_STREAM, STREAM, &head)?);
@@ -140,7 +140,7 @@ mod tests {
     fn a_request_is_a_preface_settings_and_a_head() {
         let bytes = request("/x", b"key", false).expect("short values");
         let frames = bytes.strip_prefix(PREFACE).expect("a preface");
-        let head = [b"\x82\x86\x44\x02/x\x57\x0aBearer key\x41", HOST].concat();
+        let head = [b"\x82\x86\x41", HOST, b"\x44\x02/x\x57\x0aBearer key"].concat();
         assert_eq!(frames[..9], [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
         assert_eq!(
             frames[9..18],
