@@ -86,7 +86,8 @@ pub struct Gateway {
     pub header_timeout: Duration,
     /// Longest silence while a request body arrives. Default 30 s.
     pub body_timeout: Duration,
-    /// How long an idle keep-alive connection is held. Default 60 s.
+    /// How long an idle keep-alive connection is held, and, if longer than `body_timeout`, how long a client may take nothing of its
+    /// answer. Default 60 s.
     pub keepalive_timeout: Duration,
     /// Requests after which a keep-alive connection is closed; 0 means never. Default 10 000.
     pub keepalive_requests: u32,

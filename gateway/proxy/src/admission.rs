@@ -38,7 +38,7 @@ pub(crate) struct RequestLimits {
     pub(crate) body_timeout: Duration,
     /// How fast a body must be on the whole.
     pub(crate) pace: Pace,
-    /// Longest time a client may take none of its answer.
+    /// Longest time a client may take nothing of its answer: then its connection is reset.
     pub(crate) write_timeout: Duration,
 }
 

@@ -249,6 +249,11 @@ impl ClientStream {
         self.allowance.store(CHUNKED, Ordering::Relaxed);
     }
 
+    /// The client takes nothing any more: what it did not take is forgotten when the connection is closed.
+    pub(crate) fn reset_on_close(&self) {
+        self.transport.get_ref().reset_on_close();
+    }
+
     /// The connection became a tunnel.
     pub(crate) fn becomes_tunnel(&self) {
         self.allowance.store(UNBOUNDED, Ordering::Relaxed);

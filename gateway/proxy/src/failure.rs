@@ -22,6 +22,14 @@ pub(crate) fn refusal_of(error: &Error, body_is_whole: bool) -> Option<Refusal> 
     }
 }
 
+/// Whether the client took too long to take its answer.
+pub(crate) fn is_slow_reader(error: &Error) -> bool {
+    matches!(
+        (error.esource(), error.etype()),
+        (ErrorSource::Downstream, ErrorType::WriteTimedout)
+    )
+}
+
 fn is_timeout(kind: &ErrorType) -> bool {
     matches!(
         kind,

@@ -257,6 +257,12 @@ impl ProxyHttp for Flow {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        if failure::is_slow_reader(error)
+            && let Some(stream) = client_stream(session)
+        {
+            self.0.metrics.turned_away("slow_reader");
+            stream.reset_on_close();
+        }
         let refusal = exchange
             .refusal
             .take()

@@ -37,6 +37,17 @@ impl Transport {
         Ok(Transport::Tls(Box::new(acceptor.accept(socket).await?)))
     }
 
+    /// Has the connection reset when it is closed. What its client did not take is forgotten then; otherwise the kernel would hold it,
+    /// and offer it, for minutes.
+    pub(crate) fn reset_on_close(&self) {
+        let socket = match self {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        // Where it cannot be had, the kernel gives up by itself in the end.
+        let _ = socket.tcp.set_zero_linger();
+    }
+
     /// The application protocol that the TLS handshake agreed on.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {

@@ -47,6 +47,7 @@ pub(crate) const TURNED_AWAY: &[&str] = &[
     "no_request",
     "slow_head",
     "slow_body",
+    "slow_reader",
     "handshake",
     "resets",
     OTHER,

@@ -135,7 +135,7 @@ impl<'a> Pump<'a> {
         self.sent += bytes.len();
         let silence_max = self.exchange.parts.limits.write_timeout;
         let mut deadline = None;
-        poll_fn(|cx| {
+        let answered = poll_fn(|cx| {
             while !bytes.is_empty() {
                 match self.client.poll_send(cx, bytes) {
                     Poll::Ready(Ok(written @ 1..)) => {
@@ -154,7 +154,12 @@ impl<'a> Pump<'a> {
                 Err(_) => Poll::Ready(Err(Interrupt::ClientLeft)),
             }
         })
-        .await
+        .await;
+        if answered == Err(Interrupt::ClientLate) {
+            self.exchange.parts.metrics.turned_away("slow_reader");
+            self.client.reset_on_close();
+        }
+        answered
     }
 
     /// Records the exchange. The time that is read for it is told to the connection's timer.

@@ -3,6 +3,7 @@
 use crate::client::{Client, ask};
 use crate::gateway::{eventually, start, start_with};
 use crate::upstream::{answering, serving, upstream};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +186,40 @@ async fn a_body_that_drips_is_refused_though_it_is_never_silent() {
         client.send("a").await;
     };
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_shown_out() {
+    for fast_path in [true, false] {
+        let endless = serving(|stream| async move {
+            let mut stream = Client::over(stream);
+            stream.head().await;
+            stream
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
+                .await;
+            while stream.stream.write_all(&[b'a'; 64 * 1024]).await.is_ok() {}
+        })
+        .await;
+        let gateway = start_with(&[endless], |setup| {
+            setup.gateway.fast_path = fast_path;
+            setup.gateway.body_timeout = Duration::from_millis(300);
+            setup.gateway.keepalive_timeout = Duration::from_millis(300);
+        })
+        .await;
+        let mut client = Client::connect(gateway.address).await;
+        client.send(gateway.get("/", "")).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+        eventually("it is shown out", || {
+            gateway.metric("portcullis_connections_turned_away_total{reason=\"slow_reader\"} 1")
+        })
+        .await;
+        // Reset, so that what the kernel still held for it is given up.
+        eventually("it is told", || {
+            let error = client.stream.take_error().unwrap();
+            error.is_some_and(|error| error.kind() == ErrorKind::ConnectionReset)
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
