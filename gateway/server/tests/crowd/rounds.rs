@@ -44,12 +44,13 @@ pub(crate) enum Phase {
 /// What is done besides, in each phase.
 pub(crate) type Besides<'a> = &'a mut dyn FnMut(Phase);
 
-/// Alternates until the ratio holds, or it is clear that it does not. `rss_cap_kib` is what the gateway may weigh.
+/// Alternates until the ratio holds, or it is clear that it does not. `growth_max_kib` is how much more than before the gateway may
+/// weigh.
 pub(crate) fn alternate(
     gateway: &Gateway,
     customer: &mut Customer,
     plan: &Plan,
-    rss_cap_kib: u64,
+    growth_max_kib: u64,
     besides: Besides<'_>,
 ) -> Result<Outcome, String> {
     let mut attack = Attack::prepare(plan);
@@ -79,19 +80,19 @@ pub(crate) fn alternate(
         attack_ms: median(&attacked),
         rounds: quiet.len(),
     };
-    outcome.verdict(rss_cap_kib)?;
+    outcome.verdict(growth_max_kib)?;
     Ok(outcome)
 }
 
 impl Outcome {
-    fn verdict(&self, rss_cap_kib: u64) -> Result<(), String> {
+    fn verdict(&self, growth_max_kib: u64) -> Result<(), String> {
         let ratio = self.attack_ms / self.quiet_ms;
         if is_felt(self.quiet_ms, self.attack_ms) {
             return Err(format!("p99 under attack is {ratio:.2} x quiet: {self}"));
         }
         let (before, peak, after) = self.rss_kib;
-        if peak > rss_cap_kib {
-            return Err(format!("memory went above {rss_cap_kib} KiB: {self}"));
+        if peak > before + growth_max_kib {
+            return Err(format!("memory grew by more than {growth_max_kib} KiB: {self}"));
         }
         if after > may_stay(before, peak) {
             return Err(format!("memory does not come back: {self}"));

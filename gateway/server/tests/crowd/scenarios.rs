@@ -1,6 +1,6 @@
 //! The attacks, one function each: its plan, what may be besides, and what must be true of the gateway afterwards.
 //!
-//! Reads as a list. Each says which defence it stands for; without that defence it fails.
+//! Reads as a list. Each says which defence it stands for and, where that was tried, how it fails without.
 
 use crate::attacker::{self, Means, Plan, Reads, Tally};
 use crate::gateway::Gateway;
@@ -81,8 +81,14 @@ impl Ground<'_> {
     }
 
     /// Alternates with nothing besides.
-    fn attack(&self, gateway: &Gateway, plan: &Plan, rss_cap_mib: u64) -> Result<Outcome, String> {
-        rounds::alternate(gateway, &mut gateway.customer(), plan, rss_cap_mib * MIB, &mut |_| {})
+    fn attack(&self, gateway: &Gateway, plan: &Plan, growth_max_mib: u64) -> Result<Outcome, String> {
+        rounds::alternate(
+            gateway,
+            &mut gateway.customer(),
+            plan,
+            growth_max_mib * MIB,
+            &mut |_| {},
+        )
     }
 
     /// Alternates; the attack is in force once a gauge of the gateway stands at so much.
@@ -90,7 +96,7 @@ impl Ground<'_> {
         &self,
         gateway: &Gateway,
         plan: &Plan,
-        rss_cap_mib: u64,
+        growth_max_mib: u64,
         (gauge, label): (&str, &str),
     ) -> Result<Outcome, String> {
         let enough = f64::from(u32::try_from(plan.connections).unwrap_or(u32::MAX));
@@ -99,7 +105,13 @@ impl Ground<'_> {
                 self.runtime.block_on(gateway.stands_at(gauge, label, enough));
             }
         };
-        rounds::alternate(gateway, &mut gateway.customer(), plan, rss_cap_mib * MIB, &mut settle)
+        rounds::alternate(
+            gateway,
+            &mut gateway.customer(),
+            plan,
+            growth_max_mib * MIB,
+            &mut settle,
+        )
     }
 
     /// The sum of a metric's series.
@@ -156,17 +168,24 @@ fn shown_out(outcome: &Outcome) -> Result<(), String> {
     })
 }
 
+/// What so many connections may weigh, in MiB, at so much for each, and some more for whatever else goes on.
+fn held(connections: usize, each_kib: u64) -> u64 {
+    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+    8 + connections.saturating_mul(each_kib).div_ceil(MIB)
+}
+
 /// How many answers began with this digit.
 fn answers(tally: &Tally, digit: usize) -> u64 {
     tally.answered[digit]
 }
 
 /// The checksum refuses them: nothing is looked up.
+/// Without the checksum, 485 were looked up.
 fn junk_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let fills = || ground.metric(&gateway, "portcullis_cache_fills_total", "");
     let before = fills();
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, requests("{junk}", 1_000)), 160)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, requests("{junk}", 1_000)), 32)?;
     must(fills() - before <= 1.0, || {
         format!("{} look-ups for junk", fills() - before)
     })?;
@@ -180,10 +199,11 @@ fn junk_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
 }
 
 /// What could be a key is looked up so often for an address, and then not at all.
+/// Without the throttle, 3,757 were, of 464 allowed.
 fn unknown_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let start = Instant::now();
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 4, requests("{unknown}", 1_000)), 160)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 4, requests("{unknown}", 1_000)), 32)?;
     let fills = ground.metric(&gateway, "portcullis_cache_fills_total", "");
     // Four addresses with a burst of 50 and one a second, and a quarter as much for what comes again; what is under way when
     // an allowance ends comes on top.
@@ -197,6 +217,7 @@ fn unknown_keys(ground: &Ground<'_>) -> Result<Outcome, String> {
 }
 
 /// Known keys are served; unknown ones are refused without waiting for one another.
+/// With one look-up at a time, each client is refused once a round.
 fn unknown_keys_while_the_control_api_is_away(ground: &Ground<'_>) -> Result<Outcome, String> {
     let (control, gateway) = ground.runtime.block_on(Gateway::elsewhere(ground.upstream));
     let plan = plan(gateway.plain, 64, 64, requests("{unknown}", 1_000));
@@ -205,15 +226,17 @@ fn unknown_keys_while_the_control_api_is_away(ground: &Ground<'_>) -> Result<Out
         Phase::Attack => signal(control.pid(), "STOP"),
         Phase::InForce => {}
     };
-    let outcome = rounds::alternate(&gateway, &mut gateway.customer(), &plan, 160 * MIB, &mut away)?;
+    let outcome = rounds::alternate(&gateway, &mut gateway.customer(), &plan, 32 * MIB, &mut away)?;
     let refused = ground.metric(&gateway, "portcullis_decisions_total", "control_unavailable");
-    must(refused >= 1.0, || {
-        "nobody was told that the control API is away".to_owned()
+    // At once, that is more often than a look-up that is waited for allows.
+    must(refused >= 1_000.0, || {
+        format!("{refused} were told that the control API is away: {outcome}")
     })?;
     Ok(outcome)
 }
 
 /// A head has a time in all, however it drips.
+/// Without an end to that time nobody is shown out.
 fn slow_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
     // As it comes when many are meant; else shorter, so that fewer do as much in less time.
     let (settings, connections) = match is_heavy() {
@@ -227,7 +250,11 @@ fn slow_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
         300,
         Reads::Some,
     );
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, connections, 10, means), 400)?;
+    let outcome = ground.attack(
+        &gateway,
+        &plan(gateway.plain, connections, 10, means),
+        held(connections, 32),
+    )?;
     must(is_heavy() || answers(&outcome.tally, 4) > 0, || {
         format!("nobody was told: {outcome}")
     })?;
@@ -237,6 +264,7 @@ fn slow_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
 }
 
 /// A body that never pauses for long and never ends has a least pace.
+/// Without it nobody is shown out.
 fn slow_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("body_timeout = \"400ms\"");
     let head = format!(
@@ -244,49 +272,66 @@ fn slow_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
         gateway.bad.secret
     );
     let means = hold(head, b"a", 300, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, heavy(20), 10, means), 300)?;
+    let outcome = ground.attack(
+        &gateway,
+        &plan(gateway.plain, heavy(20), 10, means),
+        held(heavy(20), 160),
+    )?;
     ground.turned_away(&gateway, "slow_body", 20.0)?;
     Ok(outcome)
 }
 
 /// Connections that were used once and are kept weigh little.
+/// With a buffer left to each, they weigh more than twice as much.
 fn idle_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = hold(get("{junk}", "/"), b"", 0, Reads::Awaited);
-    ground.attack(&gateway, &plan(gateway.plain, heavy(2_000), 10, means), 300)
+    ground.attack(
+        &gateway,
+        &plan(gateway.plain, heavy(2_000), 10, means),
+        held(heavy(2_000), 20),
+    )
 }
 
 /// Those that wait for a request make room for newcomers.
+/// Without that, they stay until their own time is over.
 fn idle_hoard_past_all_places(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("connections_max = 500");
     let means = hold(String::new(), b"", 0, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 560, 10, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 560, 10, means), held(560, 20))?;
     ground.turned_away(&gateway, "made_room", 120.0)?;
     Ok(outcome)
 }
 
 /// The same over HTTP/2, where a connection that has no stream is idle.
+/// Where such a one counts as busy, newcomers get no answer.
 fn idle_http2_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("connections_max = 500");
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 560, 10, attacker::idle_http2()), 300)?;
+    let outcome = ground.attack(
+        &gateway,
+        &plan(gateway.h2c, 560, 10, attacker::idle_http2()),
+        held(560, 100),
+    )?;
     ground.turned_away(&gateway, "made_room", 120.0)?;
     Ok(outcome)
 }
 
 /// Who opens streams only to reset them is shown out (CVE-2023-44487).
+/// Without that count nobody is shown out for it.
 fn rapid_reset(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = attacker::resets(&gateway.bad.secret, false, 200);
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 32)?;
     ground.turned_away(&gateway, "resets", 1.0)?;
     Ok(outcome)
 }
 
 /// Nor may anybody have the gateway reset them (CVE-2025-8671).
+/// The count of `rapid_reset` or that of our own resets is enough; without both nobody is shown out.
 fn provoked_resets(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = attacker::resets(&gateway.bad.secret, true, 250);
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 32)?;
     shown_out(&outcome)?;
     Ok(outcome)
 }
@@ -295,16 +340,17 @@ fn provoked_resets(ground: &Ground<'_>) -> Result<Outcome, String> {
 fn empty_data(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = attacker::empty_data(&gateway.bad.secret, 200);
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 1, 1, means), 32)?;
     shown_out(&outcome)?;
     Ok(outcome)
 }
 
 /// A head has its size in HTTP/2 too (RUSTSEC-2024-0332).
+/// Without it nobody is shown out.
 fn continuation_flood(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = attacker::continuations(&gateway.bad.secret, 60);
-    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 2, 2, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.h2c, 2, 2, means), 16)?;
     let each = outcome.tally.sent / outcome.tally.shown_out.max(1);
     must(outcome.tally.shown_out > 0 && each <= 100, || {
         format!("{each} frames of 4 KiB each before the end: {outcome}")
@@ -313,6 +359,7 @@ fn continuation_flood(ground: &Ground<'_>) -> Result<Outcome, String> {
 }
 
 /// A head has its size.
+/// Without it they are served.
 fn giant_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let fields = format!("a: {}\r\n", "b".repeat(1_000)).repeat(64);
@@ -321,7 +368,7 @@ fn giant_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
         per_second: 100,
         closes: false,
     };
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 32, 8, means), 32)?;
     let refused = ground.metric(&gateway, "portcullis_refusals_total", "header_too_large");
     must(refused >= 50.0, || format!("{refused} refused as too large"))?;
     must(answers(&outcome.tally, 2) == 0, || {
@@ -331,6 +378,7 @@ fn giant_heads(ground: &Ground<'_>) -> Result<Outcome, String> {
 }
 
 /// Bodies pass through and are not gathered.
+/// Where they are gathered, memory grows by more than its cap.
 fn endless_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let head = format!(
@@ -341,57 +389,71 @@ fn endless_bodies(ground: &Ground<'_>) -> Result<Outcome, String> {
     let means = Means::Flood {
         opening: head.into_bytes(),
         flood: attacker::Flood::Bytes(chunk.into_bytes()),
-        per_second: 150,
+        per_second: 2_000,
     };
-    ground.attack(&gateway, &plan(gateway.plain, 16, 8, means), 160)
+    ground.attack(&gateway, &plan(gateway.plain, 16, 8, means), 24)
 }
 
 /// An answer that its client does not take is not held, and its connection not for ever.
+/// Without the time that a client may take nothing, nobody is shown out; where answers are gathered, the customer and memory feel it.
 fn slow_readers(ground: &Ground<'_>) -> Result<Outcome, String> {
-    let gateway = ground.gateway("body_timeout = \"500ms\"\nkeepalive_timeout = \"500ms\"");
+    let gateway = ground.gateway("body_timeout = \"300ms\"\nkeepalive_timeout = \"300ms\"");
     let means = hold(get(&gateway.bad.secret, "/large"), b"", 200, Reads::Nothing);
-    let plan = plan(gateway.plain, heavy(20), 10, means);
-    ground.attack_until(&gateway, &plan, 300, ("portcullis_requests_in_flight", ""))
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, heavy(6), 6, means), 32)?;
+    shown_out(&outcome)?;
+    ground.turned_away(&gateway, "slow_reader", 12.0)?;
+    Ok(outcome)
 }
 
 /// An upstream that says nothing holds those who wait for it and nobody else.
+/// Where requests share 50 turns, newcomers get no answer; where waiting is asking again and again, p99 is felt.
 fn silent_upstream(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = hold(get(&gateway.bad.secret, "/silent"), b"", 0, Reads::Some);
     let plan = plan(gateway.plain, heavy(300), 10, means);
-    ground.attack_until(&gateway, &plan, 300, ("portcullis_requests_in_flight", ""))
+    let waiting = ("portcullis_requests_in_flight", "");
+    ground.attack_until(&gateway, &plan, held(plan.connections, 160), waiting)
 }
 
 /// One that says little, likewise.
+/// Where requests share 50 turns, newcomers get no answer.
 fn dripping_upstream(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = hold(get(&gateway.bad.secret, "/drip"), b"", 0, Reads::Awaited);
-    ground.attack(&gateway, &plan(gateway.plain, heavy(100), 10, means), 300)
+    ground.attack(
+        &gateway,
+        &plan(gateway.plain, heavy(100), 10, means),
+        held(heavy(100), 320),
+    )
 }
 
 /// Connections come and go.
+/// Where a place is not given back, newcomers get no answer.
 fn reconnect_storm(ground: &Ground<'_>) -> Result<Outcome, String> {
-    let gateway = ground.gateway("");
+    // Fewer places than connections that come and go.
+    let gateway = ground.gateway("connections_max = 200");
     let means = Means::Requests {
         request: get("{junk}", "/"),
         per_second: 300,
         closes: true,
     };
-    ground.attack(&gateway, &plan(gateway.plain, 64, 16, means), 200)
+    ground.attack(&gateway, &plan(gateway.plain, 64, 16, means), 32)
 }
 
 /// Handshakes take turns.
+/// Without turns, p99 is felt.
 fn handshake_storm(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("");
     let means = Means::Handshakes { per_second: 100 };
-    ground.attack(&gateway, &plan(gateway.tls, 64, 16, means), 200)
+    ground.attack(&gateway, &plan(gateway.tls, 64, 16, means), 32)
 }
 
 /// One address has its share and no more.
+/// Without that share nobody is turned away.
 fn one_address_with_all_connections(ground: &Ground<'_>) -> Result<Outcome, String> {
     let gateway = ground.gateway("connections_per_address_max = 500");
     let means = hold(String::new(), b"", 0, Reads::Some);
-    let outcome = ground.attack(&gateway, &plan(gateway.plain, 700, 1, means), 300)?;
+    let outcome = ground.attack(&gateway, &plan(gateway.plain, 700, 1, means), held(500, 20))?;
     ground.turned_away(&gateway, "address_full", 400.0)?;
     Ok(outcome)
 }

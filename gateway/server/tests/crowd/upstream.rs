@@ -74,9 +74,9 @@ async fn large(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(head.as_bytes()).await?;
     let chunk = vec![b'a'; 64 * 1024];
     for _ in 0..LARGE_BYTES / chunk.len() {
-        // Others, the customer among them, have their turn in between.
-        tokio::task::yield_now().await;
         stream.write_all(&chunk).await?;
+        // The customer is answered by this thread too.
+        tokio::time::sleep(Duration::from_millis(4)).await;
     }
     Ok(())
 }
