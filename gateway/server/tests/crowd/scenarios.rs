@@ -289,7 +289,7 @@ fn idle_hoard(ground: &Ground<'_>) -> Result<Outcome, String> {
     ground.attack(
         &gateway,
         &plan(gateway.plain, heavy(2_000), 10, means),
-        held(heavy(2_000), 20),
+        held(heavy(2_000), 12),
     )
 }
 
