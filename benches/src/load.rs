@@ -78,7 +78,7 @@ async fn compare(arguments: &Arguments) -> Result<()> {
     for section in arguments.sections() {
         course.measure(section).await?;
         if section == Section::Scale {
-            let sizes = Sizes::of(arguments.is_quick);
+            let sizes = Sizes::of(arguments.is_quick, &arguments.scale_keys);
             for build in arguments.builds.iter().filter(|build| arguments.wants(&build.label)) {
                 let measured = scale::measure(&course.servers.setup, build, &sizes).await?;
                 scale.push((build.label.clone(), measured));

@@ -31,6 +31,9 @@ struct Typed {
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     section: Vec<Section>,
+    /// In the section of scale, only these numbers of keys.
+    #[arg(long, value_delimiter = ',')]
+    keys: Vec<u32>,
     /// A further build of portcullis to measure beside this one. Repeatable.
     #[arg(long, value_name = "LABEL=PATH")]
     portcullis: Vec<String>,
@@ -44,6 +47,7 @@ pub(crate) struct Arguments {
     pub(crate) effort: Effort,
     only: Vec<String>,
     sections: Vec<Section>,
+    pub(crate) scale_keys: Vec<u32>,
     pub(crate) is_quick: bool,
     pub(crate) builds: Vec<Build>,
     pub(crate) folder: PathBuf,
@@ -119,6 +123,7 @@ impl Typed {
             },
             only: self.only,
             sections: self.section,
+            scale_keys: self.keys,
             is_quick: self.quick,
             builds,
             folder: self.folder.unwrap_or(folder),

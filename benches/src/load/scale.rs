@@ -30,8 +30,14 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// All that is published, or little.
-    pub(crate) fn of(is_quick: bool) -> Sizes {
+    /// All that is published, or little, or only these numbers of keys.
+    pub(crate) fn of(is_quick: bool, keys: &[u32]) -> Sizes {
+        if !keys.is_empty() {
+            return Sizes {
+                keys: keys.to_vec(),
+                ..Sizes::of(is_quick, &[])
+            };
+        }
         if is_quick {
             Sizes {
                 keys: vec![1_000],
@@ -55,7 +61,9 @@ pub(crate) struct PerKey {
     pub(crate) held_bytes: f64,
     /// Each was used once, under three limits.
     pub(crate) used_bytes: f64,
-    /// The resident set then.
+    /// The same of a gateway that held none before, and looked each up when it came.
+    pub(crate) cached_bytes: f64,
+    /// The resident set of the preloaded one then.
     pub(crate) resident_bytes: f64,
 }
 
@@ -127,24 +135,34 @@ pub(crate) async fn measure(setup: &Setup, build: &Build, sizes: &Sizes) -> Resu
 }
 
 async fn measure_keys(setup: &Setup, build: &Build, all: &Keys, count: u32) -> Result<PerKey> {
-    let few = Arc::new(all.first(1));
-    let empty = build.start(&setup.with_keys(&few, "one"), Mode::Preloaded).await?;
-    // One request, so that what the first one needs is there in both.
-    use_once(&empty, &few, 1)?;
-    let empty_bytes = resident(&empty)?;
-    drop(empty);
     let keys = Arc::new(all.first(usize::try_from(count)?));
-    let full = build.start(&setup.with_keys(&keys, "many"), Mode::Preloaded).await?;
-    let held = resident(&full)?;
-    use_once(&full, &keys, count)?;
-    let used = resident(&full)?;
-    let each = |bytes: f64| (bytes - empty_bytes) / f64::from(count);
+    let full = &setup.with_keys(&keys, "many");
+    let empty_bytes = resident_with_one_key(setup, build, all, Mode::Preloaded).await?;
+    let preloaded = build.start(full, Mode::Preloaded).await?;
+    let held = resident(&preloaded)?;
+    use_once(&preloaded, &keys, count)?;
+    let used = resident(&preloaded)?;
+    drop(preloaded);
+    let nothing_cached = resident_with_one_key(setup, build, all, Mode::Proxy).await?;
+    let caching = build.start(full, Mode::Proxy).await?;
+    use_once(&caching, &keys, count)?;
+    let cached = resident(&caching)?;
+    let each = |bytes: f64| bytes / f64::from(count);
     Ok(PerKey {
         keys: count,
-        held_bytes: each(held),
-        used_bytes: each(used),
+        held_bytes: each(held - empty_bytes),
+        used_bytes: each(used - empty_bytes),
+        cached_bytes: each(cached - nothing_cached),
         resident_bytes: used,
     })
+}
+
+/// One request is answered, so that what the first one needs is there.
+async fn resident_with_one_key(setup: &Setup, build: &Build, all: &Keys, mode: Mode) -> Result<f64> {
+    let one = Arc::new(all.first(1));
+    let server = build.start(&setup.with_keys(&one, "one"), mode).await?;
+    use_once(&server, &one, 1)?;
+    resident(&server)
 }
 
 fn use_once(server: &Server, keys: &Arc<Keys>, count: u32) -> Result<()> {
