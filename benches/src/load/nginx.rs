@@ -209,6 +209,7 @@ http {{
         location / {{
             {location}
             proxy_http_version 1.1;
+            proxy_request_buffering off;
             proxy_max_temp_file_size 0;
             proxy_set_header Connection \"\";
             proxy_pass http://api;

@@ -138,7 +138,7 @@ impl Connection {
         answers: &mut Answers,
         buffer: &mut [u8],
     ) -> Result<bool> {
-        if self.writing.is_some() {
+        if self.writing.is_some() && self.body_missing == 0 {
             if self.write(answers)? {
                 readiness.change(&self.stream, number, Interest::Read)?;
             }
