@@ -82,7 +82,11 @@ async fn check(
                         address: None,
                         requirement: &door,
                     };
-                    let verdict = verifier.verify(&request).await.unwrap();
+                    // On a busy machine changes may overtake a fill again and again. No answer is not a wrong one.
+                    let Ok(verdict) = verifier.verify(&request).await else {
+                        tokio::task::yield_now().await;
+                        continue;
+                    };
                     if before == phase.load(Ordering::SeqCst) && before % 2 == 0 {
                         let expected = is_admitted(before / 2);
                         assert_eq!(
